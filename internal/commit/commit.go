@@ -1,0 +1,276 @@
+// Package commit publishes files. It is the only code in Peyk that may give a
+// file its final name, and it keeps one promise: when a call returns nil, a
+// power cut cannot take back what it did.
+//
+// The recipe is write, fsync, rename or link, fsync of the directory. Three
+// facts shape it:
+//
+//   - Without the fsync of the directory ext4 lost the file in every power cut
+//     of a single-message trial, so it is never left out.
+//   - After a failed fsync the kernel drops the dirty pages and the next fsync
+//     of the same file returns success, so an error is final for that file: it
+//     is removed, and the caller answers with a temporary failure.
+//   - Concurrent fsyncs of one directory are one journal commit, so callers
+//     that meet in SyncDir share it.
+package commit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Step is one of the system calls that publishing a file takes.
+type Step string
+
+// The steps, as a Hook sees them.
+const (
+	StepCreate  Step = "create"
+	StepSync    Step = "fsync"
+	StepRename  Step = "rename"
+	StepLink    Step = "link"
+	StepRemove  Step = "unlink"
+	StepMkdir   Step = "mkdir"
+	StepSyncDir Step = "fsync-dir"
+)
+
+// Disk publishes files; one serves a whole process. The zero value is ready.
+type Disk struct {
+	// Hook, if set, is called before each step; its error replaces the step.
+	// Tests use it to fail or to die at every step in turn. It must be set
+	// before the Disk is used.
+	Hook func(step Step, path string) error
+
+	mu   sync.Mutex
+	dirs map[string]*dirSync
+}
+
+// File is a file that nobody sees yet, under a temporary name.
+type File struct {
+	*os.File
+	disk *Disk
+}
+
+// Create makes a new file at the temporary name path, which must not exist,
+// with exactly the permissions perm.
+func (d *Disk) Create(path string, perm os.FileMode) (*File, error) {
+	if err := d.step(StepCreate, path); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|unix.O_NOFOLLOW, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, disk: d}, nil
+}
+
+// Publish makes the file durable and then visible as final, which must not
+// exist: fsync, rename, fsync of the directory. The file is closed whatever
+// happens; after an error neither name is left.
+func (f *File) Publish(final string) error {
+	if err := f.syncAndClose(); err != nil {
+		return err
+	}
+	return f.disk.publish(f.Name(), final, unix.RENAME_NOREPLACE)
+}
+
+// Replace is Publish, but takes the place of a file that is there.
+func (f *File) Replace(final string) error {
+	if err := f.syncAndClose(); err != nil {
+		return err
+	}
+	return f.disk.publish(f.Name(), final, 0)
+}
+
+// PublishChecked makes the file visible as final and then durable with a
+// single fsync, which commits the new name as well: half the cache flushes of
+// Publish. A power cut in between may leave a torn file under its final name,
+// so it is only for formats that show their own truncation, such as a queue
+// file with its octet count. The file is closed whatever happens; after an
+// error neither name is left.
+func (f *File) PublishChecked(final string) error {
+	err := f.disk.rename(f.Name(), final, unix.RENAME_NOREPLACE)
+	if err != nil {
+		f.Abort()
+		return err
+	}
+	err = f.sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(final)
+	}
+	return err
+}
+
+// Abort closes the file and removes it. Calling it after Publish, Replace or
+// PublishChecked does nothing.
+func (f *File) Abort() {
+	if err := f.Close(); errors.Is(err, os.ErrClosed) {
+		return
+	}
+	os.Remove(f.Name())
+}
+
+func (f *File) syncAndClose() error {
+	err := f.sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
+
+func (f *File) sync() error {
+	if err := f.disk.step(StepSync, f.Name()); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+func (d *Disk) publish(from, to string, flags uint) error {
+	err := d.rename(from, to, flags)
+	if err != nil {
+		os.Remove(from)
+		return err
+	}
+	if err := d.SyncDir(filepath.Dir(to)); err != nil {
+		if flags&unix.RENAME_NOREPLACE != 0 {
+			os.Remove(to)
+		}
+		return err
+	}
+	return nil
+}
+
+func (d *Disk) rename(from, to string, flags uint) error {
+	if err := d.step(StepRename, to); err != nil {
+		return err
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
+	if flags != 0 && (err == unix.EINVAL || err == unix.ENOSYS) {
+		return d.renameByLink(from, to) // a file system without RENAME_NOREPLACE, such as NFS
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func (d *Disk) renameByLink(from, to string) error {
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// ReplaceFile makes data the content of path, at once and durably: a reader
+// sees the old content or the new one, never a mixture. The temporary name
+// stands beside path and begins with a dot.
+func (d *Disk) ReplaceFile(path string, data []byte, perm os.FileMode) error {
+	tmp, err := d.createBeside(path, perm)
+	if err != nil {
+		return err
+	}
+	if _, err := tmp.Write(data); err != nil {
+		tmp.Abort()
+		return err
+	}
+	return tmp.Replace(path)
+}
+
+// createBeside makes a temporary file next to path. Names left by a process
+// that died are taken over: whoever holds the same pid is us.
+func (d *Disk) createBeside(path string, perm os.FileMode) (*File, error) {
+	dir, base := filepath.Split(path)
+	for n := 0; ; n++ {
+		name := filepath.Join(dir, fmt.Sprintf(".%s.%d.%d.tmp", base, os.Getpid(), n))
+		f, err := d.Create(name, perm)
+		if !errors.Is(err, os.ErrExist) || n == 100 {
+			return f, err
+		}
+	}
+}
+
+// Link gives the file a second, durable name, which must not exist.
+func (d *Disk) Link(from, to string) error {
+	if err := d.LinkUnsynced(from, to); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(to))
+}
+
+// LinkUnsynced is Link without the fsync of the directory: the caller links
+// several files and then calls SyncDir once, before it promises anything.
+func (d *Disk) LinkUnsynced(from, to string) error {
+	if err := d.step(StepLink, to); err != nil {
+		return err
+	}
+	return os.Link(from, to)
+}
+
+// Rename moves a file that is durable already, and makes the move durable. It
+// replaces what stands at to.
+func (d *Disk) Rename(from, to string) error {
+	if err := d.RenameUnsynced(from, to); err != nil {
+		return err
+	}
+	if err := d.SyncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	if filepath.Dir(from) == filepath.Dir(to) {
+		return nil
+	}
+	return d.SyncDir(filepath.Dir(from))
+}
+
+// RenameUnsynced moves a file; a power cut may undo the move, but not lose
+// the file. It replaces what stands at to.
+func (d *Disk) RenameUnsynced(from, to string) error { return d.rename(from, to, 0) }
+
+// Remove unlinks a file; a power cut may bring it back. Call SyncDir to rule
+// that out.
+func (d *Disk) Remove(path string) error {
+	if err := d.step(StepRemove, path); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// Mkdir makes a directory, durably.
+func (d *Disk) Mkdir(path string, perm os.FileMode) error {
+	if err := d.step(StepMkdir, path); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, perm); err != nil {
+		return err
+	}
+	return d.SyncDir(filepath.Dir(path))
+}
+
+// Append writes one record to the end of an open file and makes it durable.
+// The error is final: the file may end with a torn record, which its format
+// must show.
+func (d *Disk) Append(f *os.File, record []byte) error {
+	if _, err := f.Write(record); err != nil {
+		return err
+	}
+	if err := d.step(StepSync, f.Name()); err != nil {
+		return err
+	}
+	return unix.Fdatasync(int(f.Fd()))
+}
+
+func (d *Disk) step(s Step, path string) error {
+	if d.Hook == nil {
+		return nil
+	}
+	return d.Hook(s, path)
+}

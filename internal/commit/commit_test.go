@@ -1,0 +1,218 @@
+package commit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+var errInjected = errors.New("injected")
+
+func record(steps *[]string) func(Step, string) error {
+	return func(s Step, path string) error {
+		*steps = append(*steps, string(s)+" "+filepath.Base(path))
+		return nil
+	}
+}
+
+func TestPublishOrder(t *testing.T) {
+	dir := t.TempDir()
+	var steps []string
+	d := &Disk{Hook: record(&steps)}
+	f, err := d.Create(filepath.Join(dir, "tmp"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteString("hello")
+	if err := f.Publish(filepath.Join(dir, "final")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"create tmp", "fsync tmp", "rename final", "fsync-dir " + filepath.Base(dir)}
+	if !slices.Equal(steps, want) {
+		t.Fatalf("steps %q, want %q", steps, want)
+	}
+	if b, _ := os.ReadFile(filepath.Join(dir, "final")); string(b) != "hello" {
+		t.Fatalf("content %q", b)
+	}
+}
+
+func TestPublishCheckedIsOneFlush(t *testing.T) {
+	dir := t.TempDir()
+	var steps []string
+	d := &Disk{Hook: record(&steps)}
+	f, _ := d.Create(filepath.Join(dir, "tmp"), 0o600)
+	if err := f.PublishChecked(filepath.Join(dir, "final")); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"create tmp", "rename final", "fsync tmp"}; !slices.Equal(steps, want) {
+		t.Fatalf("steps %q, want %q", steps, want)
+	}
+}
+
+// Each step of each recipe fails in turn: the error comes back and nothing is
+// left, under either name.
+func TestAFailedStepLeavesNothing(t *testing.T) {
+	recipes := map[string]func(*File, string) error{
+		"publish": (*File).Publish,
+		"checked": (*File).PublishChecked,
+	}
+	for name, publish := range recipes {
+		for _, bad := range []Step{StepSync, StepRename, StepSyncDir} {
+			if name == "checked" && bad == StepSyncDir {
+				continue // it has no such step
+			}
+			t.Run(name+"/"+string(bad), func(t *testing.T) {
+				dir := t.TempDir()
+				d := &Disk{Hook: func(s Step, _ string) error {
+					if s == bad {
+						return errInjected
+					}
+					return nil
+				}}
+				f, err := d.Create(filepath.Join(dir, "tmp"), 0o600)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := publish(f, filepath.Join(dir, "final")); !errors.Is(err, errInjected) {
+					t.Fatalf("error %v, want the injected one", err)
+				}
+				if left, _ := os.ReadDir(dir); len(left) != 0 {
+					t.Fatalf("left behind: %v", left)
+				}
+			})
+		}
+	}
+}
+
+func TestPublishNeverOverwrites(t *testing.T) {
+	dir := t.TempDir()
+	final := filepath.Join(dir, "final")
+	os.WriteFile(final, []byte("old"), 0o600)
+	var d Disk
+	f, _ := d.Create(filepath.Join(dir, "tmp"), 0o600)
+	if err := f.Publish(final); !errors.Is(err, os.ErrExist) {
+		t.Fatalf("error %v, want ErrExist", err)
+	}
+	if b, _ := os.ReadFile(final); string(b) != "old" {
+		t.Fatalf("overwritten with %q", b)
+	}
+}
+
+func TestReplaceFileKeepsOldContentOnFailure(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "users")
+	os.WriteFile(path, []byte("old"), 0o600)
+	d := &Disk{Hook: func(s Step, _ string) error {
+		if s == StepSync {
+			return errInjected
+		}
+		return nil
+	}}
+	if err := d.ReplaceFile(path, []byte("new"), 0o600); !errors.Is(err, errInjected) {
+		t.Fatalf("error %v", err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "old" {
+		t.Fatalf("content %q", b)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Fatalf("left behind: %v", left)
+	}
+	if err := new(Disk).ReplaceFile(path, []byte("new"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(path); string(b) != "new" {
+		t.Fatalf("content %q", b)
+	}
+}
+
+func TestAbortAfterPublishDoesNothing(t *testing.T) {
+	dir := t.TempDir()
+	var d Disk
+	f, _ := d.Create(filepath.Join(dir, "tmp"), 0o600)
+	if err := f.Publish(filepath.Join(dir, "final")); err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	if _, err := os.Stat(filepath.Join(dir, "final")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Callers that arrive while a sync of the directory runs share the next one,
+// and none returns before a sync that began after its change has ended.
+func TestSyncDirIsShared(t *testing.T) {
+	dir := t.TempDir()
+	var mu sync.Mutex
+	syncs := 0
+	entered, release := make(chan struct{}), make(chan struct{})
+	d := &Disk{Hook: func(s Step, _ string) error {
+		mu.Lock()
+		syncs++
+		first := syncs == 1
+		mu.Unlock()
+		if first {
+			close(entered)
+			<-release
+		}
+		return nil
+	}}
+	var wg sync.WaitGroup
+	wg.Go(func() { d.SyncDir(dir) })
+	<-entered
+	for range 50 {
+		wg.Go(func() { d.SyncDir(dir) })
+	}
+	for { // all 50 have joined once the directory's next round exists and they block
+		d.mu.Lock()
+		joined := d.dirs[dir].next != nil
+		d.mu.Unlock()
+		if joined {
+			break
+		}
+	}
+	close(release)
+	wg.Wait()
+	if syncs < 2 || syncs > 51 {
+		t.Fatalf("%d syncs for 51 callers", syncs)
+	}
+	for remembered := 1; remembered > 0; { // the last round cleans up behind its callers
+		d.mu.Lock()
+		remembered = len(d.dirs)
+		d.mu.Unlock()
+	}
+}
+
+func TestSyncDirErrorReachesEveryCallerOfTheRound(t *testing.T) {
+	d := &Disk{Hook: func(Step, string) error { return errInjected }}
+	err := d.SyncDirs(t.TempDir(), t.TempDir(), t.TempDir())
+	if n := strings.Count(fmt.Sprint(err), "injected"); n != 3 {
+		t.Fatalf("%d errors in %v, want 3", n, err)
+	}
+}
+
+func TestParallelPublishers(t *testing.T) {
+	dir := t.TempDir()
+	var d Disk
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			f, err := d.Create(filepath.Join(dir, fmt.Sprintf("t%d", i)), 0o600)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := f.Publish(filepath.Join(dir, fmt.Sprintf("f%d", i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got, _ := filepath.Glob(filepath.Join(dir, "f*")); len(got) != 64 {
+		t.Fatalf("%d files, want 64", len(got))
+	}
+}

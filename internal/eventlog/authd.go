@@ -1,0 +1,4 @@
+package eventlog
+
+// authdEvents are the events of authd, besides those of every daemon.
+var authdEvents = []Definition{}

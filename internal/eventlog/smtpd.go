@@ -1,0 +1,4 @@
+package eventlog
+
+// smtpdEvents are the events of smtpd, besides those of every daemon.
+var smtpdEvents = []Definition{}
