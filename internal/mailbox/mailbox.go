@@ -1,0 +1,128 @@
+// Package mailbox keeps mail in Maildir++ (peyk-maildir(5)), so that Dovecot
+// and Courier can take turns with Peyk on the same files.
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"peyk/internal/commit"
+	"peyk/internal/eventlog"
+	"peyk/internal/status"
+)
+
+// Inbox is the name of the folder that always exists; it is compared without
+// regard to case (RFC 3501 §5.1).
+const Inbox = "INBOX"
+
+// Separator stands between the levels of a folder name.
+const Separator = "."
+
+// Errors that callers tell apart with errors.Is. All but ErrGone come inside
+// a *status.Error.
+var (
+	ErrGone     = errors.New("message is gone")       // expunged, by us or by another process
+	ErrNoFolder = errors.New("no such folder")        // also: removed while it was open
+	ErrExists   = errors.New("folder exists already") // Create, Rename
+	ErrName     = errors.New("invalid folder name")   // see CheckName
+	ErrInUse    = errors.New("maildrop is in use")    // LockDrop
+	ErrQuota    = errors.New("mailbox is full")       // Deliver, Append, Copy
+	ErrKeywords = errors.New("too many keywords")     // more than 26 in one folder
+	ErrLocked   = errors.New("folder is locked by another process")
+)
+
+// Options of a Host.
+type Options struct {
+	Disk     *commit.Disk     // required
+	Log      *eventlog.Log    // may be nil
+	Now      func() time.Time // required
+	Rand     io.Reader        // required
+	Hostname string           // goes into file names; empty is "localhost"
+	Poll     time.Duration    // safety poll of open folders, 0 = none
+	CacheDir string           // where folder caches live; empty is in the Maildir
+	Watch    bool             // start the one fsnotify watcher
+}
+
+// Flags are the system flags of a message, those with a letter in Maildir
+// file names.
+type Flags uint8
+
+// The flags: D F P R S T in a file name. Passed is $Forwarded in IMAP.
+const (
+	Draft Flags = 1 << iota
+	Flagged
+	Passed
+	Answered
+	Seen
+	Deleted
+)
+
+// Op says what Store does with the flags it is given.
+type Op int
+
+// The operations of Store.
+const (
+	Add Op = iota
+	Remove
+	Replace
+)
+
+// Message is one message of a Snapshot.
+type Message struct {
+	UID      uint32
+	Base     string // file name without directory, and without flags
+	Flags    Flags
+	Keywords uint64 // bit i = Snapshot.Keywords[i]
+	Size     int64  // octets with CRLF line ends (RFC822.SIZE)
+	FileSize int64  // octets on disk
+	Recent   bool   // no session had seen it when it got into this snapshot
+}
+
+// Snapshot is a folder as it was found at one moment. It never changes.
+type Snapshot struct {
+	Generation  uint64 // grows with each snapshot of this folder in this process
+	UIDValidity uint32
+	UIDNext     uint32
+	Messages    []Message // ascending by UID
+	Keywords    []string  // index → name; "" is a letter that has no name
+}
+
+// Find returns the 1-based sequence number of uid.
+func (s *Snapshot) Find(uid uint32) (seq int, ok bool) { return s.find(uid) }
+
+// FolderInfo describes one folder for LIST.
+type FolderInfo struct {
+	Name        string // UTF-8, levels separated by "."
+	Selectable  bool   // false: only the parent of other folders
+	HasChildren bool
+	SpecialUse  string // `\Drafts` … (RFC 6154), or empty
+}
+
+// NewMessage is one message for AppendAll.
+type NewMessage struct {
+	Flags    Flags
+	Keywords []string
+	Date     time.Time // the file's modification time (INTERNALDATE); zero is now
+	Write    func(io.Writer) error
+}
+
+// Quota limits an account; 0 is no limit.
+type Quota struct {
+	Bytes    int64 // octets on disk
+	Messages int64
+}
+
+// Target is one mailbox that a message is delivered to.
+type Target struct {
+	Root   string // the Maildir
+	Folder string // folder name; empty is INBOX, and one that does not exist too
+	Quota  Quota
+}
+
+// UIDL returns the unique id of a message for POP3 (RFC 1939 §7), the same
+// that Dovecot gives by default.
+func UIDL(uid, uidValidity uint32) string { return fmt.Sprintf("%08x%08x", uid, uidValidity) }
+
+var errTodo = status.New(451, "4.3.0", "cannot do this yet")
