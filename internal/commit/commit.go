@@ -235,6 +235,10 @@ func (d *Disk) Rename(from, to string) error {
 // the file. It replaces what stands at to.
 func (d *Disk) RenameUnsynced(from, to string) error { return d.rename(from, to, 0) }
 
+// MoveUnsynced is RenameUnsynced, but never takes the place of a file: the
+// error is os.ErrExist then.
+func (d *Disk) MoveUnsynced(from, to string) error { return d.rename(from, to, unix.RENAME_NOREPLACE) }
+
 // Remove unlinks a file; a power cut may bring it back. Call SyncDir to rule
 // that out.
 func (d *Disk) Remove(path string) error {

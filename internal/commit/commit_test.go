@@ -103,6 +103,23 @@ func TestPublishNeverOverwrites(t *testing.T) {
 	}
 }
 
+func TestMoveUnsyncedNeverOverwrites(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	os.WriteFile(a, []byte("new"), 0o600)
+	os.WriteFile(b, []byte("old"), 0o600)
+	d := new(Disk)
+	if err := d.MoveUnsynced(a, b); !errors.Is(err, os.ErrExist) {
+		t.Fatalf("error %v, want ErrExist", err)
+	}
+	if got, _ := os.ReadFile(b); string(got) != "old" {
+		t.Fatalf("content %q", got)
+	}
+	if err := d.MoveUnsynced(a, filepath.Join(dir, "c")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestReplaceFileKeepsOldContentOnFailure(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "users")

@@ -32,6 +32,7 @@ const (
 	reserveBytes = 16 << 20 // octets of the disk that stay free for the queue's own work
 	reserveNodes = 1000     // inodes likewise
 	flushName    = "flush"
+	fileMode     = 0o640 // owner: the writer; group: the drop's
 )
 
 // Drop is the way into the queue for every program. It is safe for concurrent
@@ -40,6 +41,9 @@ type Drop struct {
 	dir     string
 	disk    *commit.Disk
 	buffers sync.Pool // of *[]byte
+
+	umask sync.Once // guards chmod
+	chmod bool      // the umask takes away what queue-run needs
 }
 
 // OpenDrop returns the drop of the spool directory spoolDir. It touches no
@@ -141,7 +145,7 @@ func (w *Writer) Size() int64 { return w.envelope.Size }
 // spill moves the buffer into the file.
 func (w *Writer) spill() {
 	if w.file == nil {
-		w.file, w.err = w.drop.disk.Create(w.drop.path("tmp", w.envelope.ID), 0o640)
+		w.create()
 	}
 	if w.err == nil {
 		_, w.err = w.file.Write(*w.buf)
@@ -150,6 +154,27 @@ func (w *Writer) spill() {
 	if w.err != nil {
 		w.err = writeError(w.err)
 	}
+}
+
+func (w *Writer) create() {
+	w.file, w.err = w.drop.disk.Create(w.drop.path("tmp", w.envelope.ID), fileMode)
+	if w.err == nil {
+		w.err = w.drop.letRead(w.file)
+	}
+}
+
+// letRead gives the group, which is the drop's, the right to read: queue-run
+// is in it, and the umask of whoever runs sendmail may say otherwise. Whether
+// it does is found out once.
+func (d *Drop) letRead(f *commit.File) error {
+	d.umask.Do(func() {
+		info, err := f.Stat()
+		d.chmod = err != nil || info.Mode().Perm() != fileMode
+	})
+	if !d.chmod {
+		return nil
+	}
+	return f.Chmod(fileMode)
 }
 
 // Commit makes the message durable in drop/new: when it returns nil, the
