@@ -1,0 +1,229 @@
+package mimescan
+
+import (
+	"bytes"
+	"io"
+	"strings"
+)
+
+// Fields calls f with each field of a raw header, in order, until f returns
+// false. The value is as it stands in the file, folds and all, without its
+// last line end and leading blanks. Lines that are no fields are skipped.
+func Fields(header []byte, f func(name, value []byte) bool) {
+	for len(header) > 0 {
+		field, rest := cutField(header)
+		header = rest
+		name, value, ok := bytes.Cut(field, []byte{':'})
+		name = bytes.TrimRight(name, " \t")
+		if !ok || len(name) == 0 || bytes.ContainsAny(name, "\r\n") {
+			continue
+		}
+		if !f(name, bytes.TrimLeft(value, " \t")) {
+			return
+		}
+	}
+}
+
+// RawFields is Fields, but f gets the whole field with its line ends.
+func RawFields(header []byte, f func(name, field []byte) bool) {
+	for len(header) > 0 {
+		field, rest := cutField(header)
+		raw := header[:len(header)-len(rest)]
+		header = rest
+		name, _, ok := bytes.Cut(field, []byte{':'})
+		name = bytes.TrimRight(name, " \t")
+		if ok && len(name) > 0 && !f(name, raw) {
+			return
+		}
+	}
+}
+
+// cutField splits the first field, without its line end, from the rest. A
+// field goes on as long as lines begin with a blank (RFC 5322 §2.2.3).
+func cutField(header []byte) (field, rest []byte) {
+	for end := 0; ; {
+		i := bytes.IndexByte(header[end:], '\n')
+		if i < 0 {
+			return header, nil
+		}
+		end += i + 1
+		if end < len(header) && (header[end] == ' ' || header[end] == '\t') {
+			continue
+		}
+		return bytes.TrimRight(header[:end], "\r\n"), header[end:]
+	}
+}
+
+// Unfold removes the line ends of a field's value, and makes NUL, which no
+// IMAP string can hold, the octet 0x80.
+func Unfold(value []byte) string {
+	if bytes.IndexAny(value, "\r\n\x00") < 0 {
+		return string(value)
+	}
+	out := make([]byte, 0, len(value))
+	for _, c := range value {
+		switch c {
+		case '\r', '\n':
+		case 0:
+			out = append(out, 0x80)
+		default:
+			out = append(out, c)
+		}
+	}
+	return string(out)
+}
+
+// ReadHeader reads the header of the message at the beginning of r, at most
+// limit octets of it, and the span it really has in the file.
+func ReadHeader(r io.ReaderAt, size int64, limit int) ([]byte, Span, error) {
+	b := getReader(r, size)
+	defer putReader(b)
+	s := &scanner{r: b, start: true, budget: limit}
+	header, err := s.wholeHeader(limit)
+	return header, Span{0, s.at.pos}, err
+}
+
+func (s *scanner) wholeHeader(limit int) ([]byte, error) {
+	var header []byte
+	for {
+		line, first := s.line()
+		if len(line) == 0 {
+			return header, s.err
+		}
+		if n := min(limit-len(header), len(line)); n > 0 {
+			header = append(header, line[:n]...)
+		}
+		if first && isEmptyLine(line) {
+			return header, nil
+		}
+	}
+}
+
+// parseHeader fills in what the header says. A root has an envelope; in a
+// digest the default type is message/rfc822 (RFC 2046 §5.1.5).
+func (p *Part) parseHeader(header []byte, root, digest bool) {
+	Fields(header, func(name, value []byte) bool {
+		if len(name) > 8 && foldEqual(string(name[:8]), "content-") {
+			p.contentField(strings.ToLower(string(name[8:])), value)
+		}
+		return true
+	})
+	if p.Type == "" {
+		p.Type, p.Subtype = "text", "plain"
+		if digest {
+			p.Type, p.Subtype = "message", "rfc822"
+		}
+	}
+	p.kind = kindOf(p.Type, p.Subtype)
+	if root {
+		p.Envelope = AppendEnvelope(make([]byte, 0, 256), header)
+	}
+}
+
+func kindOf(typ, subtype string) kind {
+	switch {
+	case foldEqual(typ, "multipart"):
+		return multipart
+	case foldEqual(typ, "message") && (foldEqual(subtype, "rfc822") || foldEqual(subtype, "global")):
+		return message
+	}
+	return leaf
+}
+
+// contentField takes the first field of each name.
+func (p *Part) contentField(name string, value []byte) {
+	switch name {
+	case "type":
+		if p.Type == "" {
+			p.contentType(Unfold(value))
+		}
+	case "transfer-encoding":
+		if p.Encoding == "" {
+			p.Encoding = onlyToken(Unfold(value))
+		}
+	case "disposition":
+		if p.Disposition == "" {
+			x := &lexer{s: Unfold(value)}
+			p.Disposition = x.mimeToken()
+			p.DispParams = x.params()
+		}
+	case "language":
+		if p.Language == nil {
+			p.Language = languages(Unfold(value))
+		}
+	case "id":
+		setOnce(&p.ID, value)
+	case "description":
+		setOnce(&p.Description, value)
+	case "md5":
+		setOnce(&p.MD5, value)
+	case "location":
+		setOnce(&p.Location, value)
+	}
+}
+
+func setOnce(to *string, value []byte) {
+	if *to == "" {
+		*to = Unfold(value)
+	}
+}
+
+func (p *Part) contentType(value string) {
+	x := &lexer{s: value}
+	typ := x.mimeToken()
+	x.skip()
+	if typ == "" {
+		return
+	}
+	p.Type = typ
+	if !x.eat('/') {
+		p.Subtype = defaultSubtype(typ)
+		return
+	}
+	if p.Subtype = x.mimeToken(); p.Subtype == "" {
+		p.Subtype = defaultSubtype(typ)
+		return
+	}
+	p.Params = x.params()
+}
+
+func defaultSubtype(typ string) string {
+	switch {
+	case foldEqual(typ, "text"):
+		return "plain"
+	case foldEqual(typ, "multipart"):
+		return "mixed"
+	}
+	return "unknown"
+}
+
+// onlyToken returns the token that value consists of, else "".
+func onlyToken(value string) string {
+	x := &lexer{s: value}
+	token := x.mimeToken()
+	x.skip()
+	if !x.done() {
+		return ""
+	}
+	return token
+}
+
+func languages(value string) []string {
+	x := &lexer{s: value}
+	var all []string
+	for len(all) < maxParams {
+		x.skip()
+		tag := x.run(isAtext)
+		if tag == "" {
+			return all
+		}
+		all = append(all, tag)
+		x.skip()
+		if !x.eat(',') {
+			return all
+		}
+	}
+	return all
+}
+
+func foldEqual(a, b string) bool { return strings.EqualFold(a, b) }
