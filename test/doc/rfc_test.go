@@ -1,0 +1,99 @@
+package doc_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A row of docs/rfc.tsv: number, title, status, package, test, note.
+type row struct {
+	number, title, status, pkg, test, note string
+}
+
+func rfcTable(t *testing.T) map[string]row {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "rfc.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]row{}
+	for i, line := range strings.Split(strings.TrimRight(string(b), "\n"), "\n") {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		f := strings.Split(line, "\t")
+		if len(f) != 6 {
+			t.Errorf("docs/rfc.tsv:%d: %d fields, want 6", i+1, len(f))
+			continue
+		}
+		if _, twice := rows[f[0]]; twice {
+			t.Errorf("docs/rfc.tsv:%d: RFC %s stands there twice", i+1, f[0])
+		}
+		rows[f[0]] = row{f[0], f[1], f[2], f[3], f[4], f[5]}
+	}
+	return rows
+}
+
+var cited = regexp.MustCompile(`RFC[ -]?(\d{3,5})`)
+
+func TestCodeCitesOnlyListedRFCs(t *testing.T) {
+	rows := rfcTable(t)
+	for _, dir := range []string{"internal", "cmd"} {
+		sources(t, dir, func(path, text string) {
+			for _, m := range cited.FindAllStringSubmatch(text, -1) {
+				if _, ok := rows[m[1]]; !ok {
+					t.Errorf("%s cites RFC %s, which docs/rfc.tsv does not list", path, m[1])
+				}
+			}
+		})
+	}
+}
+
+func TestRFCTableIsTrue(t *testing.T) {
+	rows := rfcTable(t)
+	citations := map[string]int{}
+	sources(t, "internal", func(path, text string) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		for _, m := range cited.FindAllStringSubmatch(text, -1) {
+			citations[m[1]]++
+		}
+	})
+	for n, r := range rows {
+		switch r.status {
+		case "full":
+			if citations[n] == 0 {
+				t.Errorf("RFC %s is said to be full, but no code cites it", n)
+			}
+			if r.test == "" || r.test == "-" {
+				t.Errorf("RFC %s is said to be full, but names no test", n)
+			}
+		case "partial":
+			if r.note == "" || r.note == "-" {
+				t.Errorf("RFC %s is partial: its note must say what is missing", n)
+			}
+		case "none":
+		default:
+			t.Errorf("RFC %s: status %q, want full, partial or none", n, r.status)
+		}
+		for _, pkg := range strings.Fields(strings.ReplaceAll(r.pkg, ",", " ")) {
+			if _, err := os.Stat(filepath.Join("..", "..", "internal", pkg)); pkg != "-" && err != nil {
+				t.Errorf("RFC %s: there is no package %s", n, pkg)
+			}
+		}
+		for _, test := range strings.Fields(strings.ReplaceAll(r.test, ",", " ")) {
+			if strings.Contains(test, "/") && !exists(test) {
+				t.Errorf("RFC %s: there is no test %s", n, test)
+			}
+		}
+	}
+}
+
+func exists(path string) bool {
+	found, err := filepath.Glob(filepath.Join("..", "..", path))
+	return err == nil && len(found) > 0
+}
