@@ -104,7 +104,12 @@ type closer struct {
 	closed func()
 }
 
+// Close ends the output of a socket for the process that started us too: it
+// shares our standard input and would keep the socket open.
 func (c *closer) Close() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		half.CloseWrite()
+	}
 	err := c.Conn.Close()
 	c.closed()
 	return err
