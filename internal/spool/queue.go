@@ -151,7 +151,8 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// moveAside moves a file, durably, to a name that is free.
+// moveAside moves a file, durably. In corrupt/ it gets a name that is free;
+// elsewhere a name that is taken is an error.
 func (q *Queue) moveAside(from, to Place, name string) error {
 	target := name
 	for n := 1; ; n++ {
@@ -159,7 +160,7 @@ func (q *Queue) moveAside(from, to Place, name string) error {
 		if err == nil {
 			return q.disk.SyncDirs(q.path(to), q.path(from))
 		}
-		if !errors.Is(err, fs.ErrExist) || n == 1000 {
+		if !errors.Is(err, fs.ErrExist) || to != InCorrupt || n == 1000 {
 			return err
 		}
 		target = fmt.Sprintf("%s.%d", name, n)
@@ -312,7 +313,7 @@ func (q *Queue) Corrupt(id string) error { return q.move(inQueue, InCorrupt, id)
 // so locked.
 func (q *Queue) SetAside(id string) error { return q.move(inQueue, InHold, id) }
 
-// Leftover reports whether a name of queue/ is a journal, and whose.
+// journalOf reports whether a name is that of a journal, and whose.
 func journalOf(name string) (id string, ok bool) {
 	id, ok = strings.CutSuffix(name, logSuffix)
 	return id, ok && ValidID(id)
