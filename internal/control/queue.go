@@ -8,6 +8,8 @@ var (
 		Help: "Waiting times before each further attempt, one a line; the last one repeats. Each is spread by a fifth either way."}
 	QueueLifetime = &Setting{Name: "queue-lifetime", Kind: Duration, Default: "5d", Programs: []string{"queue-run", "mailctl"},
 		Help: "Time after which mail that still cannot be delivered is returned to its sender."}
+	DelayWarning = &Setting{Name: "delay-warning", Kind: Duration, Default: "4h", Programs: []string{"queue-run"},
+		Help: "Time after which the sender is told, once, that mail is delayed. 0s is never."}
 	DestinationConcurrency = &Setting{Name: "destination-concurrency", Kind: Int, Default: "20", Programs: []string{"queue-run"},
 		Help: "Most deliveries at one time to one remote destination."}
 	LocalConcurrency = &Setting{Name: "local-concurrency", Kind: Int, Default: "50", Programs: []string{"queue-run"},
@@ -18,4 +20,4 @@ var (
 		Help: "How often the drop is looked through even when nothing announced a new file."}
 )
 
-var queueSettings = []*Setting{Routes, Retry, QueueLifetime, DestinationConcurrency, LocalConcurrency, RemoteConcurrency, QueuePoll}
+var queueSettings = []*Setting{Routes, Retry, QueueLifetime, DelayWarning, DestinationConcurrency, LocalConcurrency, RemoteConcurrency, QueuePoll}
