@@ -78,11 +78,11 @@ func (c *conn) minor(v string) {
 func (c *conn) checkLine(raw []byte) (line, fault string) {
 	body, ok := bytes.CutSuffix(raw, []byte("\r"))
 	switch {
-	case !ok && !c.policy.Normalize: // RFC 5321 §2.3.8
-		return "", "500 5.5.2 a line must end with CR LF"
 	case isTLSRecord(raw):
 		c.end("500 5.5.1 expected a command, got a TLS handshake; use STARTTLS")
 		return "", "500 5.5.1 unknown command"
+	case !ok && !c.policy.Normalize: // RFC 5321 §2.3.8
+		return "", "500 5.5.2 a line must end with CR LF"
 	}
 	for _, b := range body {
 		if b < ' ' && b != '\t' || b == 0x7f {

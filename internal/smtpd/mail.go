@@ -30,7 +30,11 @@ func (c *conn) mail(arg string) {
 		return
 	}
 	c.next = tx
-	c.hand(mail, "MAIL FROM:<"+tx.envelope.Sender+">")
+	path := "<>"
+	if !tx.sender.IsZero() {
+		path = "<" + forLibrary(tx.sender).String() + ">"
+	}
+	c.hand(mail, "MAIL FROM:"+path)
 }
 
 // mayBegin returns the refusal of a MAIL command that comes at a wrong time.

@@ -36,11 +36,11 @@ func (c *conn) rcptTo(arg string) {
 	c.hand(rcpt, "RCPT TO:<"+forLibrary(r.addr).String()+">")
 }
 
-// forLibrary gives <postmaster> the domain without which go-smtp refuses it;
-// the session sees the true one.
+// forLibrary stands in for the addresses that go-smtp refuses, <postmaster>
+// and an empty local part; the session sees the true one.
 func forLibrary(a address.Address) address.Address {
-	if a.Domain == "" {
-		a.Domain = "localhost"
+	if a.Domain == "" || a.Local == "" {
+		return address.Address{Local: "stand-in", Domain: "localhost"}
 	}
 	return a
 }

@@ -62,6 +62,8 @@ func (c *conn) Write(p []byte) (int, error) {
 		c.agree(p)
 	case p[0] == '3':
 		c.goAhead()
+	case string(p[:3]) == "421": // RFC 5321 §3.8: the channel closes
+		c.end(string(p[:len(p)-2]))
 	default:
 		c.Conn.Write(p)
 		c.checkPatience()
