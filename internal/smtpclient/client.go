@@ -264,6 +264,9 @@ func (c *Client) fatal(err error) error {
 	return err
 }
 
+// Until replaces Options.Deadline.
+func (c *Client) Until(t time.Time) { c.o.Deadline = t }
+
 // Broken reports whether the session can do no more.
 func (c *Client) Broken() bool { return c.broken != nil }
 
