@@ -117,6 +117,11 @@ func (f *File) Abort() {
 	os.Remove(f.Name())
 }
 
+// Finish makes the content durable and closes the file, which keeps its
+// temporary name: the caller gives it its names with LinkUnsynced and
+// MoveUnsynced, then syncs the directories. After an error the file is gone.
+func (f *File) Finish() error { return f.syncAndClose() }
+
 func (f *File) syncAndClose() error {
 	err := f.sync()
 	if cerr := f.Close(); err == nil {

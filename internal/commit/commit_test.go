@@ -233,3 +233,25 @@ func TestParallelPublishers(t *testing.T) {
 		t.Fatalf("%d files, want 64", len(got))
 	}
 }
+
+func TestFinishKeepsTheNameOnlyWhenDurable(t *testing.T) {
+	for _, fail := range []bool{false, true} {
+		dir := t.TempDir()
+		d := &Disk{Hook: func(s Step, _ string) error {
+			if fail && s == StepSync {
+				return errInjected
+			}
+			return nil
+		}}
+		f, err := d.Create(filepath.Join(dir, "tmp"), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Finish(); errors.Is(err, errInjected) != fail {
+			t.Fatalf("error %v", err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "tmp")); os.IsNotExist(err) != fail {
+			t.Fatalf("stat: %v", err)
+		}
+	}
+}
