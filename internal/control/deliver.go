@@ -3,10 +3,16 @@ package control
 // Settings of deliver, besides the common ones.
 var (
 	ForwardPipes = &Setting{Name: "forward-pipes", Kind: Bool, Default: "no", Programs: []string{"deliver"},
-		Help: "Whether a .forward file may run a program. It is started without a shell."}
+		Help: "Whether a .forward file may run a program. It is started without a shell, as the user of deliver, who may read and change all mail."}
+	ForwardPipeTime = &Setting{Name: "forward-pipe-time", Kind: Duration, Default: "5m", Programs: []string{"deliver"},
+		Help: "Longest time that a program in a .forward file may run. Then it is killed, and the message tried again later."}
+	QuotaExceeded = &Setting{Name: "quota-exceeded", Kind: Choice, Default: "defer", Choices: []string{"defer", "refuse"}, Programs: []string{"deliver"},
+		Help: "What happens to mail for a full mailbox: defer answers 452 and it is tried again until queue-lifetime, refuse answers 552 and it goes back to its sender at once."}
+	DeliverUIDs = &Setting{Name: "deliver-uids", Kind: Lines, Programs: []string{"deliver"},
+		Help: "Users (names or numbers) that may connect to the deliver socket. Default: anybody whom the permissions of the socket let in."}
 )
 
-var deliverSettings = []*Setting{ForwardPipes}
+var deliverSettings = []*Setting{ForwardPipes, ForwardPipeTime, QuotaExceeded, DeliverUIDs}
 
 // Settings of the Maildir store, read by every program that opens one.
 var (
