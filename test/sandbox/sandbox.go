@@ -28,6 +28,7 @@ type Sandbox struct {
 	Env map[string]string // sandbox.env
 
 	t    testing.TB
+	uid  int // 0 = the user who runs the tests
 	args []string
 	cmd  *exec.Cmd
 	out  bytes.Buffer
@@ -42,6 +43,9 @@ var Build = sync.OnceValues(func() (string, error) {
 	}
 	dir, err := os.MkdirTemp("", "peyk-bin-")
 	if err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // StartAs runs them as somebody else
 		return "", err
 	}
 	cmd := exec.Command("go", "build", "-o", dir, "peyk/cmd/...")
@@ -67,11 +71,31 @@ func Start(t testing.TB, settings ...string) *Sandbox {
 // StartIn is Start in a given directory; an earlier system there goes on.
 func StartIn(t testing.TB, dir string, settings ...string) *Sandbox {
 	t.Helper()
+	return start(t, dir, 0, settings)
+}
+
+// StartAs is Start as an ordinary user, for foreign programs that refuse to
+// work on root's files. It needs root.
+func StartAs(t testing.TB, uid int, settings ...string) *Sandbox {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "peyk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chown(dir, uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, dir, uid, settings)
+}
+
+func start(t testing.TB, dir string, uid int, settings []string) *Sandbox {
+	t.Helper()
 	bin, err := Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sandbox{Dir: dir, Bin: bin, t: t, args: []string{"sandbox", "-dir", dir}}
+	s := &Sandbox{Dir: dir, Bin: bin, t: t, uid: uid, args: []string{"sandbox", "-dir", dir}}
 	if _, err := os.Stat(filepath.Join(dir, "sandbox.env")); err != nil {
 		s.args = append(s.args, "-base-port", strconv.Itoa(freeBase(t)))
 	}
@@ -93,7 +117,10 @@ func (s *Sandbox) start() {
 	s.restoreEnv(env)
 	s.cmd = exec.Command(filepath.Join(s.Bin, "mailctl"), s.args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if s.uid != 0 {
+		s.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.uid), Gid: uint32(s.uid)}
+	}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
