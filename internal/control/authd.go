@@ -2,10 +2,18 @@ package control
 
 // Settings of authd, besides the common ones.
 var (
-	MailRoot = &Setting{Name: "mail-root", Kind: Path, Default: "/var/lib/peyk/mail", Programs: []string{"authd", "deliver", "imapd", "mailctl", "pop3d"},
+	MailRoot = &Setting{Name: "mail-root", Kind: Path, Default: "/var/lib/peyk/mail", Programs: []string{"authd", "mailctl"},
 		Help: "Directory of the mail: the home of an account whose entry names none is DOMAIN/USER below it, its mailbox is Maildir in its home."}
 	UserdbUIDs = &Setting{Name: "userdb-uids", Kind: Lines, Programs: []string{"authd"},
 		Help: "Users (names or numbers) that may ask the userdb socket, besides root and authd's own. Default: anybody whom the permissions of the socket let in."}
+	DefaultDomain = &Setting{Name: "default-domain", Kind: Text, Programs: []string{"authd"},
+		Help: "Domain of a login name without one. Default: such a name does not exist."}
+	AuthHashParallel = &Setting{Name: "auth-hash-parallel", Kind: Int, Default: "0", Programs: []string{"authd"},
+		Help: "Most password hashes that are computed at one time; each takes 19 MiB of memory. 0 is one for each processor."}
+	AuthCache = &Setting{Name: "auth-cache", Kind: Duration, Default: "60s", Programs: []string{"authd"},
+		Help: "How long the outcome of a login is remembered, so that a client which logs in every minute costs nothing. A changed entry counts at once. 0s remembers nothing."}
+	AuthFailureDelay = &Setting{Name: "auth-failure-delay", Kind: Duration, Default: "1s", Programs: []string{"authd"},
+		Help: "Waiting time before a login is looked at when its network (a /24 of IPv4, a /64 of IPv6) has failed three times; it doubles with each further failure up to 15s, and shrinks as time passes. 0s is no delay."}
 )
 
-var authdSettings = []*Setting{MailRoot, UserdbUIDs}
+var authdSettings = []*Setting{MailRoot, UserdbUIDs, DefaultDomain, AuthHashParallel, AuthCache, AuthFailureDelay}

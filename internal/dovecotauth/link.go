@@ -121,20 +121,35 @@ func (m *mux) dial(ctx context.Context) (*link, error) {
 // call sends a request, which build makes for its id. finish must be called
 // when no more replies are wanted.
 func (m *mux) call(ctx context.Context, build func(id uint32) []byte) (*call, error) {
-	l, fresh, err := m.connected(ctx)
+	c, err := m.register(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := l.register()
-	if err != nil {
-		return nil, err
-	}
-	c.fresh = fresh
+	l := c.link
 	if err := l.send(build(c.id), m.options.timeout()); err != nil {
 		c.finish()
 		return c, err
 	}
 	return c, nil
+}
+
+// register makes a call on a live link. A link may die between the two steps;
+// a new one hardly does.
+func (m *mux) register(ctx context.Context) (*call, error) {
+	for {
+		l, fresh, err := m.connected(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c, err := l.register()
+		if err == nil {
+			c.fresh = fresh
+			return c, nil
+		}
+		if fresh {
+			return nil, err
+		}
+	}
 }
 
 func (m *mux) close() error {
