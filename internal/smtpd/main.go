@@ -12,7 +12,6 @@ import (
 	"peyk/internal/daemon"
 	"peyk/internal/dovecotauth"
 	"peyk/internal/envelope"
-	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/spool"
 	"peyk/internal/table"
@@ -75,15 +74,15 @@ func serve(ctx context.Context, e *daemon.Env, server *Server) error {
 	if err := e.Ready(); err != nil {
 		return err
 	}
+	failed := make(chan error, len(listeners))
 	var serving sync.WaitGroup
 	for _, l := range listeners {
-		serving.Go(func() {
-			if err := server.Serve(l.guarded, l.service); err != nil {
-				e.Log.Event(eventlog.Trouble, "service", string(l.service), "error", err)
-			}
-		})
+		serving.Go(func() { failed <- server.Serve(l.guarded, l.service) })
 	}
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case err = <-failed: // a listener that breaks ends the program, and its supervisor starts it again
+	}
 	for _, l := range listeners {
 		l.guarded.Close()
 	}
@@ -91,7 +90,7 @@ func serve(ctx context.Context, e *daemon.Env, server *Server) error {
 	defer cancel()
 	tracker.Drain(grace)
 	serving.Wait()
-	return nil
+	return err
 }
 
 type open struct {

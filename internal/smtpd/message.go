@@ -55,6 +55,7 @@ func (m *message) trace() []byte {
 	c, o := m.c, &m.c.server.o
 	r := header.Received{Helo: c.helo, Addr: c.addrText(), TLS: tlsText(c.TLSState()), By: o.Hostname,
 		With: c.protocol(), ID: m.envelope.ID, Date: o.Now()}
+	r.Name = "unknown" // names are not looked up
 	if c.service == Submit {
 		r.Name = "localhost"
 	}

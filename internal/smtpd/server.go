@@ -102,9 +102,10 @@ func New(o Options, p *Policy) *Server {
 // SetPolicy changes the limits; sessions that have begun keep theirs.
 func (s *Server) SetPolicy(p *Policy) { s.policy.Store(p) }
 
-// Serve answers connections, which l makes fit to be served, until l is
-// closed; then it waits for the sessions to end.
-func (s *Server) Serve(l *guardconn.Listener, service Service) error {
+// Serve answers the connections of l, which must be *guardconn.Conn as a
+// guardconn.Listener makes them, until l is closed; then it waits for the
+// sessions to end.
+func (s *Server) Serve(l net.Listener, service Service) error {
 	library := smtp.NewServer(smtp.BackendFunc(newSession))
 	library.Domain = s.o.Hostname
 	library.MaxLineLength = 0        // conn has limited the lines already
@@ -120,7 +121,7 @@ func (s *Server) Serve(l *guardconn.Listener, service Service) error {
 
 // listener makes a conn of each connection.
 type listener struct {
-	*guardconn.Listener
+	net.Listener
 	server  *Server
 	service Service
 }
