@@ -10,7 +10,6 @@ import (
 
 	"peyk/internal/commit"
 	"peyk/internal/eventlog"
-	"peyk/internal/status"
 )
 
 // Inbox is the name of the folder that always exists; it is compared without
@@ -69,29 +68,6 @@ const (
 	Replace
 )
 
-// Message is one message of a Snapshot.
-type Message struct {
-	UID      uint32
-	Base     string // file name without directory, and without flags
-	Flags    Flags
-	Keywords uint64 // bit i = Snapshot.Keywords[i]
-	Size     int64  // octets with CRLF line ends (RFC822.SIZE)
-	FileSize int64  // octets on disk
-	Recent   bool   // no session had seen it when it got into this snapshot
-}
-
-// Snapshot is a folder as it was found at one moment. It never changes.
-type Snapshot struct {
-	Generation  uint64 // grows with each snapshot of this folder in this process
-	UIDValidity uint32
-	UIDNext     uint32
-	Messages    []Message // ascending by UID
-	Keywords    []string  // index → name; "" is a letter that has no name
-}
-
-// Find returns the 1-based sequence number of uid.
-func (s *Snapshot) Find(uid uint32) (seq int, ok bool) { return s.find(uid) }
-
 // FolderInfo describes one folder for LIST.
 type FolderInfo struct {
 	Name        string // UTF-8, levels separated by "."
@@ -124,5 +100,3 @@ type Target struct {
 // UIDL returns the unique id of a message for POP3 (RFC 1939 §7), the same
 // that Dovecot gives by default.
 func UIDL(uid, uidValidity uint32) string { return fmt.Sprintf("%08x%08x", uid, uidValidity) }
-
-var errTodo = status.New(451, "4.3.0", "cannot do this yet")

@@ -1,0 +1,279 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Append adds a message (RFC 3501 §6.3.11): write is given a writer that takes
+// CRLF or LF. It is durable when Append returns; on an error nothing is
+// visible. A zero date is now.
+func (f *Folder) Append(flags Flags, keywords []string, date time.Time, write func(io.Writer) error) (uid uint32, err error) {
+	uids, err := f.AppendAll([]NewMessage{{Flags: flags, Keywords: keywords, Date: date, Write: write}})
+	if err != nil {
+		return 0, err
+	}
+	return uids[0], nil
+}
+
+// AppendAll adds all of the messages or none (RFC 3502).
+func (f *Folder) AppendAll(messages []NewMessage) ([]uint32, error) {
+	ctx := context.Background()
+	if f.gone.Load() {
+		return nil, noFolder(f.name)
+	}
+	items := make([]item, 0, len(messages))
+	var bytes int64
+	for i := range messages {
+		it, err := f.writeItem(&messages[i])
+		if err != nil {
+			dropItems(items)
+			return nil, temporary("cannot store the message", f.dir, err)
+		}
+		bytes += it.size
+		items = append(items, it)
+	}
+	defer dropItems(items)
+	if err := f.host.checkQuota(f.account.root, f.account.Quota(), bytes, int64(len(items))); err != nil {
+		return nil, temporary("cannot store the message", f.dir, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	uids, err := f.add(ctx, items)
+	if err != nil {
+		return nil, temporary("cannot store the message", f.dir, err)
+	}
+	f.host.countQuota(f.account.root, bytes, int64(len(items)))
+	return uids, nil
+}
+
+// item is a message that is about to get its place in cur/.
+type item struct {
+	base       string
+	flags      Flags
+	keywords   []string
+	size, wire int64
+	tmp        string                   // temporary file, if it has one
+	put        func(final string) error // gives the file its name
+	undo       func(final string)       // takes it back
+}
+
+func dropItems(items []item) {
+	for _, it := range items {
+		if it.tmp != "" {
+			os.Remove(it.tmp)
+		}
+	}
+}
+
+// writeItem writes one message into tmp/.
+func (f *Folder) writeItem(m *NewMessage) (item, error) {
+	w, err := f.host.writeTmp(f.dir, func(w *mailWriter) error {
+		if err := m.Write(w); err != nil || m.Date.IsZero() {
+			return err
+		}
+		w.flush() // the time stays as it is set only when nothing is written after it
+		return w.setTime(m.Date)
+	})
+	if err != nil {
+		return item{}, err
+	}
+	name := w.tmp[strings.LastIndexByte(w.tmp, '/')+1:]
+	return item{base: withSizes(name, w.size, w.wire), flags: m.Flags, keywords: m.Keywords,
+		size: w.size, wire: w.wire, tmp: w.tmp,
+		put:  func(final string) error { return f.host.o.Disk.MoveUnsynced(w.tmp, final) },
+		undo: func(final string) { os.Remove(final) },
+	}, nil
+}
+
+// setTime sets the modification time, which is the message's INTERNALDATE.
+func (w *mailWriter) setTime(at time.Time) error {
+	if w.cr {
+		w.cr = false
+		w.put([]byte{'\r'})
+		w.flush()
+	}
+	if w.err != nil {
+		return w.err
+	}
+	return os.Chtimes(w.file.Name(), at, at)
+}
+
+// add gives items UIDs and their places in cur/: all of them or none. The
+// uidlist comes first, so that nobody else numbers the files. f.mu is held.
+func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
+	bits := make([]uint64, len(items))
+	for i := range items {
+		var err error
+		if bits[i], err = f.keywordBits(ctx, items[i].keywords, true); err != nil {
+			return nil, err
+		}
+	}
+	lock, tail, err := f.lockTail(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release()
+	fresh := make([]Message, len(items))
+	var lines []byte
+	for i, it := range items {
+		m := Message{UID: tail.next + uint32(i), Base: it.base, Flags: it.flags, Keywords: bits[i], FileSize: it.size, Size: it.wire}
+		lines = appendUidRecord(lines, m.UID, m.Base, m.FileSize, m.Size)
+		fresh[i] = m
+	}
+	if err := f.appendLines(lock, lines); err != nil {
+		f.ids.read = false
+		return nil, err
+	}
+	own := f.changeCur()
+	err = f.putAll(own, items, fresh)
+	own.done()
+	if err != nil {
+		f.ids.read = false // lines without files: harmless, but to be read again
+		return nil, err
+	}
+	f.took(tail, int64(len(lines)), fresh)
+	uids := make([]uint32, len(fresh))
+	for i := range fresh {
+		uids[i] = fresh[i].UID
+	}
+	return uids, nil
+}
+
+// putAll moves the items into cur/, and takes all back when one fails.
+func (f *Folder) putAll(own *ownChange, items []item, fresh []Message) error {
+	for i := range items {
+		to := pathOf(&fresh[i], nil)
+		own.expect(to)
+		if err := items[i].put(f.path(to)); err != nil {
+			f.takeBack(items[:i], fresh)
+			return err
+		}
+	}
+	if err := f.host.o.Disk.SyncDir(f.path("cur")); err != nil {
+		f.takeBack(items, fresh)
+		return err
+	}
+	return nil
+}
+
+func (f *Folder) takeBack(items []item, fresh []Message) {
+	for i := range items {
+		items[i].undo(f.path(pathOf(&fresh[i], nil)))
+	}
+	f.dirty.Store(true)
+}
+
+// took publishes messages that we added, unless others added some before
+// them that we have not seen yet: then the next Refresh does it.
+func (f *Folder) took(tail uidTail, octets int64, fresh []Message) {
+	for i := range fresh {
+		f.recent[fresh[i].UID] = true
+	}
+	known := f.snap.Load() != nil && f.ids.read && f.ids.dev == tail.dev && f.ids.ino == tail.ino && f.ids.size == tail.size
+	if !known {
+		f.ids.header.validity = tail.validity
+		f.dirty.Store(true)
+		f.announce()
+		return
+	}
+	f.ids.size += octets
+	f.ids.lines += len(fresh)
+	f.ids.raise(fresh[len(fresh)-1].UID)
+	f.amend(func(s *scan) {
+		for _, m := range fresh {
+			s.messages = append(s.messages, m)
+			if f.index != nil {
+				f.index.add(s.messages, len(s.messages)-1)
+			}
+		}
+	})
+}
+
+// uidTail is what one needs of a uidlist to append to it.
+type uidTail struct {
+	dev, ino uint64
+	size     int64
+	validity uint32
+	next     uint32
+}
+
+// lockTail takes the lock of the uidlist and reads its ends. One that cannot
+// be appended to is mended by a refresh first.
+func (f *Folder) lockTail(ctx context.Context) (*dotlock, uidTail, error) {
+	for range 3 {
+		lock, err := f.lockUIDs(ctx)
+		if err != nil {
+			return nil, uidTail{}, err
+		}
+		tail, ok, err := f.readEnds()
+		if ok && err == nil {
+			return lock, tail, nil
+		}
+		lock.release()
+		if err != nil {
+			return nil, tail, err
+		}
+		f.ids.read, f.newOK = false, false
+		if err := f.refresh(ctx, true); err != nil {
+			return nil, tail, err
+		}
+	}
+	return nil, uidTail{}, errUidlist
+}
+
+// readEnds reads the first and the last line. It is not ok when the file
+// cannot be appended to.
+func (f *Folder) readEnds() (t uidTail, ok bool, err error) {
+	file, st, err := f.openUIDs()
+	if file == nil || err != nil {
+		return t, false, err
+	}
+	defer file.Close()
+	t = uidTail{dev: uint64(st.Dev), ino: st.Ino, size: st.Size}
+	first, last, ok := endsOf(file, st)
+	if !ok || !strings.HasPrefix(first, "3 ") {
+		return t, false, nil
+	}
+	h, err := parseUidHeader(first)
+	if err != nil || h.guid == "" {
+		return t, false, nil
+	}
+	t.validity, t.next = h.validity, h.next
+	if last != first {
+		r, err := parseUidRecord(last, false)
+		if err != nil {
+			return t, false, nil
+		}
+		t.next = max(t.next, r.uid+1)
+	}
+	if f.ids.header.validity == t.validity {
+		t.next = max(t.next, f.ids.header.next)
+	}
+	return t, t.next < maxUID-1<<20, nil
+}
+
+const endSize = 4096
+
+func endsOf(file *os.File, st *unix.Stat_t) (first, last string, ok bool) {
+	head := make([]byte, min(endSize, st.Size))
+	end := make([]byte, min(endSize, st.Size))
+	_, herr := file.ReadAt(head, 0)
+	_, eerr := file.ReadAt(end, st.Size-int64(len(end)))
+	if err := errors.Join(herr, eerr); err != nil || len(end) == 0 || end[len(end)-1] != '\n' {
+		return "", "", false
+	}
+	first, _, ok = strings.Cut(string(head), "\n")
+	text := string(end[:len(end)-1])
+	if st.Size > endSize && !strings.Contains(text, "\n") {
+		return "", "", false
+	}
+	last = text[strings.LastIndexByte(text, '\n')+1:]
+	return first, last, ok
+}

@@ -1,0 +1,161 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"peyk/internal/status"
+)
+
+// How Dovecot treats dovecot-uidlist.lock, and so do we.
+const (
+	lockStale   = 120 * time.Second // unchanged for so long: its owner is dead
+	lockTimeout = lockStale + 2*time.Second
+	lockFresh   = 2 * time.Second // younger than this: its owner is alive
+)
+
+// dotlock is a lock file that we hold.
+type dotlock struct {
+	path string
+	file os.FileInfo
+}
+
+// locker takes dot locks for one process.
+type locker struct {
+	host    string
+	pid     int
+	now     func() time.Time
+	started time.Time // a lock with our pid that is older is of a former life
+	timeout time.Duration
+}
+
+// lock takes path, which ends in ".lock", for changes to the file protects.
+// It waits as long as the lock changes hands, takes over a stale one, and
+// fails with ErrLocked.
+func (l *locker) lock(ctx context.Context, path, protects string) (*dotlock, error) {
+	deadline := time.Now().Add(l.timeout)
+	for wait := time.Millisecond; ; wait = min(2*wait, 25*time.Millisecond) {
+		d, err := l.try(path)
+		if d != nil || err != nil {
+			return d, err
+		}
+		if l.stale(path, protects) {
+			l.breakLock(path)
+			continue
+		}
+		if time.Now().After(deadline) {
+			return nil, status.New(451, "4.2.0", "cannot lock the folder, another program holds it").Because(path, ErrLocked)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// try makes the lock file; nil and no error when somebody has it.
+func (l *locker) try(path string) (*dotlock, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "%d:%s", l.pid, l.host) // without it the lock is only aged, not probed
+	info, err := f.Stat()
+	if err != nil {
+		os.Remove(path)
+		return nil, err
+	}
+	return &dotlock{path: path, file: info}, nil
+}
+
+// stale reports whether the owner of a lock is dead: its process is gone, or
+// neither the lock nor the file it protects has changed for two minutes.
+func (l *locker) stale(path, protects string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false // released: try again
+	}
+	age := l.now().Sub(info.ModTime())
+	if age >= 0 && age < lockFresh {
+		return false
+	}
+	if pid := l.owner(path); pid > 0 {
+		if pid == l.pid {
+			return info.ModTime().Before(l.started)
+		}
+		return unix.Kill(pid, 0) == unix.ESRCH
+	}
+	if age < lockStale {
+		return false
+	}
+	guarded, err := os.Stat(protects)
+	return err != nil || l.now().Sub(guarded.ModTime()) >= lockStale
+}
+
+// owner returns the process that wrote the lock, 0 when it is of another host
+// or does not say.
+func (l *locker) owner(path string) int {
+	text, err := os.ReadFile(path)
+	if err != nil || len(text) > 512 {
+		return 0
+	}
+	pid, host, ok := strings.Cut(strings.TrimSpace(string(text)), ":")
+	if !ok || host != l.host {
+		return 0
+	}
+	n, err := strconv.Atoi(pid)
+	if err != nil || n <= 0 {
+		return 0
+	}
+	return n
+}
+
+// breakLock removes a stale lock. It is moved aside first and looked at again,
+// so that a lock that somebody took meanwhile is given back.
+func (l *locker) breakLock(path string) {
+	judged, err := os.Lstat(path)
+	if err != nil {
+		return
+	}
+	aside := fmt.Sprintf("%s.%d.%d", path, l.pid, time.Now().UnixNano())
+	if os.Rename(path, aside) != nil {
+		return
+	}
+	taken, err := os.Lstat(aside)
+	if err == nil && (!os.SameFile(judged, taken) || !judged.ModTime().Equal(taken.ModTime())) {
+		os.Link(aside, path) // it was a live one after all
+	}
+	os.Remove(aside)
+}
+
+// release gives the lock back, unless somebody took it over meanwhile.
+func (d *dotlock) release() {
+	if d.held() {
+		os.Remove(d.path)
+	}
+}
+
+// held reports whether the lock is still ours.
+func (d *dotlock) held() bool {
+	info, err := os.Lstat(d.path)
+	return err == nil && os.SameFile(info, d.file)
+}

@@ -1,0 +1,226 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"peyk/internal/status"
+)
+
+// keywordsName is Dovecot's file that names the letters: "0 Junk" is a, "25
+// x" is z. It is changed under the lock of the uidlist only.
+const keywordsName = "dovecot-keywords"
+
+const maxKeywordsFile = 64 << 10
+
+// keywordState is what a folder knows of its keywords.
+type keywordState struct {
+	names []string // by letter; "" has no name
+	mtime int64
+	ino   uint64
+}
+
+// parseKeywords reads the file; lines that make no sense are passed over, as
+// Dovecot does.
+func parseKeywords(text string) []string {
+	var names []string
+	for line := range strings.Lines(text) {
+		number, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		i, err := strconv.Atoi(number)
+		if !ok || err != nil || i < 0 || i >= maxKeywords || name == "" {
+			continue
+		}
+		for len(names) <= i {
+			names = append(names, "")
+		}
+		names[i] = name
+	}
+	return names
+}
+
+func formatKeywords(names []string) []byte {
+	var text []byte
+	for i, name := range names {
+		if name != "" {
+			text = fmt.Appendf(text, "%d %s\n", i, name)
+		}
+	}
+	return text
+}
+
+func (k *keywordState) unchanged(path string) bool {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return k.ino == 0
+	}
+	return st.Ino == k.ino && st.Mtim.Nano() == k.mtime
+}
+
+// load reads the file if it has changed. One that cannot be read has no
+// names in it.
+func (k *keywordState) load(path string) {
+	if k.unchanged(path) {
+		return
+	}
+	*k = keywordState{}
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	var st unix.Stat_t
+	if unix.Fstat(int(file.Fd()), &st) != nil || st.Size > maxKeywordsFile {
+		return
+	}
+	text := make([]byte, st.Size)
+	n, _ := file.Read(text)
+	k.names, k.ino, k.mtime = parseKeywords(string(text[:n])), st.Ino, st.Mtim.Nano()
+}
+
+// bits returns the bits of the given names, and those that have no letter
+// yet. Keywords are compared without regard to case (RFC 9051 §2.3.2).
+func (k *keywordState) bits(names []string) (bits uint64, missing []string) {
+	for _, name := range names {
+		i := slices.IndexFunc(k.names, func(n string) bool { return strings.EqualFold(n, name) })
+		if i < 0 {
+			missing = append(missing, name)
+			continue
+		}
+		bits |= 1 << i
+	}
+	return bits, missing
+}
+
+// add gives letters to names; used are the letters that messages have.
+func (k *keywordState) add(names []string, used uint64) bool {
+	for _, name := range names {
+		if _, missing := k.bits([]string{name}); missing == nil {
+			continue
+		}
+		i := 0
+		for i < maxKeywords && (i < len(k.names) && k.names[i] != "" || used&(1<<i) != 0) {
+			i++
+		}
+		if i == maxKeywords {
+			return false
+		}
+		for len(k.names) <= i {
+			k.names = append(k.names, "")
+		}
+		k.names[i] = name
+	}
+	return true
+}
+
+// checkKeyword accepts an IMAP atom: what else could stand in the file would
+// not come back as it was.
+func checkKeyword(name string) error {
+	bad := name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`(){%*"\]`, r)
+	})
+	if bad {
+		return status.Newf(501, "5.5.4", "cannot use %q as a keyword", cut(name))
+	}
+	return nil
+}
+
+// keywordBits returns the bits of names, and gives letters to new ones.
+func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (uint64, error) {
+	path := f.path(keywordsName)
+	f.keywords.load(path)
+	bits, missing := f.keywords.bits(names)
+	if len(missing) == 0 || !create {
+		return bits, nil
+	}
+	for _, name := range missing {
+		if err := checkKeyword(name); err != nil {
+			return 0, err
+		}
+	}
+	lock, err := f.lockUIDs(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer lock.release()
+	f.keywords.load(path)
+	fresh := keywordState{names: slices.Clone(f.keywords.names)}
+	if !fresh.add(missing, f.usedLetters()) {
+		return 0, status.New(452, "4.2.2", "cannot add a keyword, the folder has 26 already").Because(path, ErrKeywords)
+	}
+	if err := f.writeKeywords(lock, fresh.names); err != nil {
+		return 0, temporary("cannot save the keyword", path, err)
+	}
+	bits, _ = f.keywords.bits(names)
+	return bits, nil
+}
+
+// usedLetters returns the letters that messages have, named or not.
+func (f *Folder) usedLetters() (used uint64) {
+	if s := f.snap.Load(); s != nil {
+		for i := range s.Messages {
+			used |= s.Messages[i].Keywords
+		}
+	}
+	return used
+}
+
+// writeKeywords replaces the file. Dovecot reads it again only when its time
+// stamp, in whole seconds, has changed, so each version is a second newer.
+func (f *Folder) writeKeywords(lock *dotlock, names []string) error {
+	path := f.path(keywordsName)
+	at := time.Now()
+	if last := time.Unix(0, f.keywords.mtime); at.Unix() <= last.Unix() {
+		at = last.Add(time.Second)
+	}
+	tmp := path + ".lock" // Dovecot's name for it
+	os.Remove(tmp)
+	file, err := f.host.create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(formatKeywords(names))
+	if err == nil {
+		err = os.Chtimes(tmp, at, at)
+	}
+	if err == nil && !lock.held() {
+		err = ErrLocked
+	}
+	if err != nil {
+		file.Abort()
+		return err
+	}
+	if err := file.Replace(path); err != nil {
+		return err
+	}
+	f.keywords.load(path)
+	return nil
+}
+
+// nameAll returns the names for a snapshot: a letter that messages have but
+// that the file does not name is called as Dovecot calls it.
+func nameAll(names []string, messages []Message) []string {
+	var used uint64
+	for i := range messages {
+		used |= messages[i].Keywords
+	}
+	all := slices.Clone(names)
+	for i := range maxKeywords {
+		if used&(1<<i) == 0 {
+			continue
+		}
+		for len(all) <= i {
+			all = append(all, "")
+		}
+		if all[i] == "" {
+			all[i] = fmt.Sprintf("unknown-%d", i)
+		}
+	}
+	return all
+}

@@ -1,0 +1,109 @@
+package mailbox
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"peyk/internal/status"
+)
+
+// specialUseName is our file in the root of an account: a line
+// "\Sent<TAB>Sent Items" for each folder with a use that its name does not
+// tell. The name is in modified UTF-7.
+const specialUseName = "peyk-special-use"
+
+// uses are those of RFC 6154 §2, each with the name that means it.
+var uses = [...]struct{ use, name string }{
+	{`\Archive`, "Archive"}, {`\Drafts`, "Drafts"}, {`\Junk`, "Junk"}, {`\Sent`, "Sent"}, {`\Trash`, "Trash"},
+	{`\All`, ""}, {`\Flagged`, ""}, {`\Important`, ""},
+}
+
+func checkUse(use string) error {
+	if use == "" {
+		return nil
+	}
+	for _, u := range uses {
+		if u.use == use && u.name != "" {
+			return nil
+		}
+	}
+	return status.Newf(550, "5.5.4", "cannot give a folder the use %q", cut(use))
+}
+
+// parseSpecialUse reads the file; a line that makes no sense is passed over.
+func parseSpecialUse(text string) map[string]string {
+	m := make(map[string]string)
+	for line := range strings.Lines(text) {
+		use, enc, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		name, valid := decodeUTF7(enc)
+		if ok && valid && strings.HasPrefix(use, `\`) && badName(name) == "" {
+			m[name] = use
+		}
+	}
+	return m
+}
+
+func formatSpecialUse(m map[string]string) []byte {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		b.WriteString(m[name] + "\t" + encodeUTF7(name) + "\n")
+	}
+	return []byte(b.String())
+}
+
+// specialUses returns the folders whose use is on file.
+func (a *Account) specialUses() map[string]string {
+	text, err := os.ReadFile(filepath.Join(a.root, specialUseName))
+	if err != nil {
+		return nil
+	}
+	return parseSpecialUse(string(text))
+}
+
+// setSpecialUse changes the file. a.mu is held.
+func (a *Account) setSpecialUse(change func(uses map[string]string)) error {
+	m := a.specialUses()
+	if m == nil {
+		m = make(map[string]string)
+	}
+	change(m)
+	err := a.host.o.Disk.ReplaceFile(filepath.Join(a.root, specialUseName), formatSpecialUse(m), 0o600)
+	return temporary("cannot save the use of the folder", a.root, err)
+}
+
+// renameUses lets uses follow a folder and those below it.
+func (a *Account) renameUses(old, new string) error {
+	stored := a.specialUses()
+	affected := func(name string) bool { return name == old || below(name, old) }
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(stored)), affected) {
+		return nil
+	}
+	return a.setSpecialUse(func(m map[string]string) {
+		for name, use := range maps.Clone(m) {
+			if affected(name) {
+				delete(m, name)
+				m[new+strings.TrimPrefix(name, old)] = use
+			}
+		}
+	})
+}
+
+// markSpecial tells the use of each folder: what is on file, then by name,
+// unless another folder has that use on file.
+func (a *Account) markSpecial(infos map[string]*FolderInfo) {
+	taken := make(map[string]bool)
+	for name, use := range a.specialUses() {
+		if info := infos[name]; info != nil && info.Selectable {
+			info.SpecialUse = use
+			taken[use] = true
+		}
+	}
+	for _, u := range uses {
+		if info := infos[u.name]; u.name != "" && !taken[u.use] && info != nil && info.Selectable && info.SpecialUse == "" {
+			info.SpecialUse = u.use
+		}
+	}
+}

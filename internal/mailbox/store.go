@@ -1,0 +1,169 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+)
+
+// Store changes flags and keywords of messages, durably; the new state is in
+// the next snapshot. The change is made to what the file's name says at that
+// moment, so two programs that add different flags both succeed. Messages
+// that are gone make it fail with ErrGone after all others are done.
+func (f *Folder) Store(uids []uint32, op Op, flags Flags, keywords []string) error {
+	ctx := context.Background()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.ready(ctx); err != nil {
+		return err
+	}
+	bits, err := f.keywordBits(ctx, keywords, op != Remove)
+	if err != nil {
+		return err
+	}
+	change := func(m *Message) {
+		switch op {
+		case Add:
+			m.Flags, m.Keywords = m.Flags|flags, m.Keywords|bits
+		case Remove:
+			m.Flags, m.Keywords = m.Flags&^flags, m.Keywords&^bits
+		default:
+			m.Flags, m.Keywords = flags, bits
+		}
+	}
+	return f.each(ctx, uids, func(own *ownChange, s *scan, i int) error { return f.rename(own, s, i, change) })
+}
+
+// ready makes sure that there is a snapshot to work on.
+func (f *Folder) ready(ctx context.Context) error {
+	if f.gone.Load() {
+		return noFolder(f.name)
+	}
+	if f.snap.Load() != nil {
+		return nil
+	}
+	return f.refresh(ctx, true)
+}
+
+// each does something to the files of messages. Those that are not where
+// they were are looked for again. Whatever was done is then durable and
+// published, even after an error.
+func (f *Folder) each(ctx context.Context, uids []uint32, do func(own *ownChange, s *scan, i int) error) error {
+	left, err := f.eachOnce(uids, do)
+	for tries := 0; err == nil && len(left) > 0 && tries < 5; tries++ {
+		f.curOK, f.newOK = false, false
+		if err = f.refresh(ctx, true); err == nil {
+			left, err = f.eachOnce(left, do)
+		}
+	}
+	if err != nil {
+		return temporary("cannot change the message", f.dir, err)
+	}
+	if len(left) > 0 {
+		return ErrGone
+	}
+	return nil
+}
+
+func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int) error) (left []uint32, err error) {
+	own := f.changeCur()
+	f.amend(func(s *scan) {
+		for _, uid := range uids {
+			i := search(s.messages, uid)
+			if i == len(s.messages) || s.messages[i].UID != uid {
+				left = append(left, uid)
+				continue
+			}
+			e := do(own, s, i)
+			if errors.Is(e, os.ErrNotExist) {
+				left = append(left, uid)
+				continue
+			}
+			if err = e; err != nil {
+				break
+			}
+		}
+		s.messages = dropZeroIf(s.messages, f)
+	})
+	own.done()
+	if own.any {
+		err = errors.Join(err, f.host.o.Disk.SyncDir(f.path("cur")))
+	}
+	return left, err
+}
+
+// dropZeroIf takes out messages whose UID was set to 0, if there are any.
+func dropZeroIf(messages []Message, f *Folder) []Message {
+	if !slices.ContainsFunc(messages, func(m Message) bool { return m.UID == 0 }) {
+		return messages
+	}
+	f.index = nil
+	return dropZero(messages)
+}
+
+// rename gives the file of message i the name that its changed flags ask for.
+func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) error {
+	m := s.messages[i]
+	from := pathOf(&m, s.odd)
+	change(&m)
+	if m.Flags == s.messages[i].Flags && m.Keywords == s.messages[i].Keywords {
+		return f.stillThere(from)
+	}
+	_, info := splitName(from)
+	to := "cur/" + m.Base + mergeInfo(info, m.Flags, m.Keywords)
+	own.expect(from, to)
+	if err := f.host.o.Disk.RenameUnsynced(f.path(from), f.path(to)); err != nil {
+		return err
+	}
+	if from[:4] == "new/" {
+		f.newOK = false
+		f.recent[m.UID] = true
+	}
+	m.where = placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords)
+	s.messages[i] = m
+	s.setOdd(&s.messages[i], to)
+	return nil
+}
+
+// stillThere fails when a message that needs no change has another name by
+// now: then it may need one.
+func (f *Folder) stillThere(path string) error {
+	_, err := os.Lstat(f.path(path))
+	return err
+}
+
+// Expunge removes messages, durably, whether or not they are flagged for it.
+// Those that are gone already do not count as an error.
+func (f *Folder) Expunge(uids []uint32) error {
+	ctx := context.Background()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.ready(ctx); err != nil {
+		return err
+	}
+	var bytes, count int64
+	err := f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
+		m := s.messages[i]
+		path := pathOf(&m, s.odd)
+		own.expect(path)
+		if err := f.host.o.Disk.Remove(f.path(path)); err != nil {
+			return err
+		}
+		if path[:4] == "new/" {
+			f.newOK = false
+		}
+		bytes, count = bytes+max(m.FileSize, 0), count+1
+		f.dropped(&m)
+		delete(s.odd, m.UID)
+		s.messages[i].UID = 0
+		return nil
+	})
+	if count > 0 {
+		f.host.countQuota(f.account.root, -bytes, -count)
+	}
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,238 @@
+package mailbox
+
+import (
+	"errors"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// How long to wait after an event before its folder's sessions are told, so
+// that many changes are one piece of news; and how often folders are looked
+// at that cannot be watched.
+const (
+	debounce     = 15 * time.Millisecond
+	fallbackPoll = time.Second
+)
+
+// watcher tells folders of changes: one inotify instance for the process, and
+// a slow poll beside it. A nil watcher does nothing.
+type watcher struct {
+	fs   *fsnotify.Watcher // nil: the system gives us none, so poll
+	poll time.Duration
+	stop chan struct{}
+	done sync.WaitGroup
+
+	mu      sync.Mutex
+	folders map[string]*Folder // by new/ and cur/
+	blind   map[*Folder]bool   // could not be watched
+	pending map[*Folder]bool   // announced when the timer fires
+	polling bool
+}
+
+func newWatcher(o Options) *watcher {
+	if !o.Watch && o.Poll <= 0 {
+		return nil
+	}
+	w := &watcher{poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder),
+		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
+	if o.Watch {
+		w.fs, _ = fsnotify.NewWatcher() // EMFILE: poll instead
+	}
+	if w.fs != nil {
+		w.done.Go(w.run)
+	}
+	if w.poll > 0 || o.Watch && w.fs == nil {
+		w.startPoll()
+	}
+	return w
+}
+
+func (w *watcher) close() {
+	if w == nil {
+		return
+	}
+	close(w.stop)
+	if w.fs != nil {
+		w.fs.Close()
+	}
+	w.done.Wait()
+}
+
+// add begins to watch a folder.
+func (w *watcher) add(f *Folder) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, dir := range []string{f.path("new"), f.path("cur")} {
+		w.folders[dir] = f
+		if w.fs == nil || w.fs.Add(dir) != nil {
+			w.blind[f] = true // ENOSPC, EMFILE, or a file system that tells nothing
+		}
+	}
+	if w.blind[f] {
+		w.startPollLocked()
+	}
+}
+
+func (w *watcher) remove(f *Folder) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.blind, f)
+	delete(w.pending, f)
+	for _, dir := range []string{f.path("new"), f.path("cur")} {
+		if w.folders[dir] != f {
+			continue
+		}
+		delete(w.folders, dir)
+		if w.fs != nil {
+			w.fs.Remove(dir) // fails when the directory is gone: then so is the watch
+		}
+	}
+}
+
+// watching reports whether changes of a folder come as events.
+func (w *watcher) watching(f *Folder) bool {
+	if w == nil || w.fs == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.blind[f] && w.folders[f.path("cur")] == f
+}
+
+// run takes events as fast as they come, so that the queue in the kernel does
+// not overflow; all else happens later.
+func (w *watcher) run() {
+	for {
+		select {
+		case e, ok := <-w.fs.Events:
+			if !ok {
+				return
+			}
+			w.event(e)
+		case err, ok := <-w.fs.Errors:
+			if !ok {
+				return
+			}
+			w.failed(err)
+		}
+	}
+}
+
+func (w *watcher) event(e fsnotify.Event) {
+	if e.Op&^fsnotify.Chmod == 0 {
+		return // a hard link was made or removed elsewhere
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.folders[filepath.Dir(e.Name)]
+	if f == nil {
+		f = w.folders[e.Name] // the directory itself
+	}
+	if f == nil || f.expectedEvent(e.Name) {
+		return
+	}
+	f.dirty.Store(true)
+	w.tell(f)
+}
+
+// failed handles an error: after an overflow nobody knows what happened.
+func (w *watcher) failed(err error) {
+	if !errors.Is(err, fsnotify.ErrEventOverflow) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.folders {
+		f.dirty.Store(true)
+		w.tell(f)
+	}
+}
+
+// tell announces news of a folder a little later. w.mu is held.
+func (w *watcher) tell(f *Folder) {
+	w.pending[f] = true
+	if len(w.pending) == 1 {
+		time.AfterFunc(debounce, w.tellAll)
+	}
+}
+
+func (w *watcher) tellAll() {
+	w.mu.Lock()
+	pending := w.pending
+	w.pending = make(map[*Folder]bool)
+	w.mu.Unlock()
+	for f := range pending {
+		f.announce()
+	}
+}
+
+func (w *watcher) startPoll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.startPollLocked()
+}
+
+func (w *watcher) startPollLocked() {
+	if w.polling {
+		return
+	}
+	w.polling = true
+	w.done.Go(func() {
+		every := fallbackPoll
+		if w.poll > 0 {
+			every = min(every, w.poll)
+		}
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		last := time.Now()
+		for {
+			select {
+			case <-w.stop:
+				return
+			case now := <-tick.C:
+				all := w.poll > 0 && now.Sub(last) >= w.poll
+				if all {
+					last = now
+				}
+				w.look(all)
+			}
+		}
+	})
+}
+
+// look compares the folders with what they were: all of them, or only those
+// that cannot be watched.
+func (w *watcher) look(all bool) {
+	w.mu.Lock()
+	folders := make(map[*Folder]bool)
+	for _, f := range w.folders {
+		if all || w.blind[f] {
+			folders[f] = true
+		}
+	}
+	w.mu.Unlock()
+	for f := range folders {
+		if f.looksChanged() {
+			f.announce()
+		}
+	}
+}
+
+// looksChanged compares the directories with the last scan. A folder that is
+// being worked on is left alone: its sessions hear of the result.
+func (f *Folder) looksChanged() bool {
+	if !f.mu.TryLock() {
+		return false
+	}
+	defer f.mu.Unlock()
+	return f.snap.Load() != nil && !f.unchanged()
+}
