@@ -30,7 +30,9 @@ func Main(args []string) int {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "checkpassword", Usage: "check the one login that descriptor 3 holds, then run PROGRAM as that user"},
 		},
-		Run: run,
+		// The frame adds the control directory: nothing else is read or written.
+		Powers: func(*control.Config) daemon.Powers { return daemon.Powers{} },
+		Run:    run,
 	}, args)
 }
 
