@@ -15,7 +15,7 @@ var (
 		Help: "Directory of the queue, see peyk-queue(5)."}
 	AuthSocket = &Setting{Name: "auth-socket", Kind: Path, Default: "/run/peyk/auth.sock", Programs: []string{"authd", "smtpd", "imapd", "pop3d"},
 		Help: "Socket of the authentication service: the client side of the Dovecot authentication protocol."}
-	UserdbSocket = &Setting{Name: "userdb-socket", Kind: Path, Default: "/run/peyk/userdb.sock", Programs: []string{"authd", "smtpd", "deliver", "imapd", "pop3d", "mailctl"},
+	UserdbSocket = &Setting{Name: "userdb-socket", Kind: Path, Default: "/run/peyk/userdb.sock", Programs: []string{"authd", "smtpd", "queue-run", "deliver", "imapd", "pop3d", "mailctl"},
 		Help: "Socket that answers who exists: the master side of the Dovecot authentication protocol."}
 	DeliverSocket = &Setting{Name: "deliver-socket", Kind: Path, Default: "/run/peyk/deliver.sock", Programs: []string{"deliver", "queue-run"},
 		Help: "LMTP socket for mail to local mailboxes. Any LMTP server may sit there."}
