@@ -90,7 +90,7 @@ func (c *conn) welcome() {
 	}
 	line(c.limits())
 	b = append(b, "250 ENHANCEDSTATUSCODES\r\n"...)
-	c.Conn.Write(b)
+	c.say(b)
 }
 
 // limits is the keyword of RFC 9422.

@@ -16,8 +16,16 @@ func (c *conn) reply(line string) {
 		return
 	}
 	b := make([]byte, 0, 128)
-	b = append(append(b, line...), "\r\n"...)
-	c.Conn.Write(b) // a failed write shows at the next read
+	c.say(append(append(b, line...), "\r\n"...))
+}
+
+// say sends whole lines. To a client that does not take its replies, or is
+// gone, there is nothing more to say or to hear.
+func (c *conn) say(lines []byte) {
+	if _, err := c.Conn.Write(lines); err != nil {
+		c.ended = true
+		c.forward = nil
+	}
 }
 
 // refuse answers a command that breaks the protocol, and ends the session of
@@ -65,7 +73,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	case string(p[:3]) == "421": // RFC 5321 §3.8: the channel closes
 		c.end(string(p[:len(p)-2]))
 	default:
-		c.Conn.Write(p)
+		c.say(p)
 		c.checkPatience()
 	}
 	return len(p), nil
@@ -85,7 +93,7 @@ func (c *conn) agree(p []byte) {
 	case rset:
 		c.reply("250 2.0.0 ok")
 	default: // DATA: the text names the queue id
-		c.Conn.Write(p)
+		c.say(p)
 	}
 }
 
