@@ -57,7 +57,7 @@ func cutField(header []byte) (field, rest []byte) {
 // Unfold removes the line ends of a field's value, and makes NUL, which no
 // IMAP string can hold, the octet 0x80.
 func Unfold(value []byte) string {
-	if bytes.IndexAny(value, "\r\n\x00") < 0 {
+	if !bytes.ContainsAny(value, "\r\n\x00") {
 		return string(value)
 	}
 	out := make([]byte, 0, len(value))

@@ -1,0 +1,289 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/mailbox"
+	"peyk/internal/mimescan"
+)
+
+// A request is what a FETCH asks for.
+type request struct {
+	imap.FetchOptions
+	sections []section
+	seen     bool // one of the sections sets \Seen
+	content  bool // the file must be opened
+}
+
+// fetch: RFC 3501 §6.4.5.
+func (s *session) fetch(p *parser) (reply, error) {
+	set, r, err := p.fetchArguments()
+	if err != nil {
+		return reply{}, err
+	}
+	in, err := s.messages(p, set)
+	if err != nil {
+		return reply{}, err
+	}
+	r.UID = r.UID || p.uid // RFC 3501 §6.4.8
+	r.seen = r.seen && !s.sel.readOnly
+	gone := 0
+	var read []uint32
+	err = in.each(func(i int) error {
+		err := s.fetchOne(i, r)
+		if errors.Is(err, mailbox.ErrGone) {
+			gone++
+			return nil
+		}
+		if err == nil && r.seen && s.sel.view[i].Flags&mailbox.Seen == 0 {
+			read = append(read, s.sel.view[i].UID)
+		}
+		return err
+	})
+	if seenErr := s.markSeen(read); err == nil {
+		err = seenErr
+	}
+	if err == nil && gone > 0 {
+		return reply{}, no(codeExpungeIssued, "%d of the messages are gone", gone) // RFC 5530
+	}
+	return reply{}, err
+}
+
+// markSeen sets \Seen on messages whose FETCH has told so already.
+func (s *session) markSeen(uids []uint32) error {
+	if len(uids) == 0 {
+		return nil
+	}
+	if err := s.sel.folder.Store(uids, mailbox.Add, mailbox.Seen, nil); err != nil {
+		return stored(err)
+	}
+	return s.announce(announcement{quiet: func(was, is *mailbox.Message) bool {
+		_, mine := slices.BinarySearch(uids, is.UID)
+		return mine && is.Flags == was.Flags|mailbox.Seen && is.Keywords == was.Keywords
+	}})
+}
+
+// fetchOne sends the answer for the message at index i, or nothing when the
+// message is gone.
+func (s *session) fetchOne(i int, r *request) error {
+	m := &s.sel.view[i]
+	var l *letter
+	if r.content {
+		var err error
+		if l, err = s.openLetter(m.UID); err != nil {
+			return err
+		}
+		defer l.close(s.srv)
+	}
+	mark, flushes := len(s.out), s.flushes
+	s.out = append(s.out, "* "...)
+	s.out = appendUint(s.out, uint32(i+1))
+	s.out = append(s.out, " FETCH ("...)
+	if err := s.fetchItems(m, l, r); err != nil {
+		if s.flushes != flushes {
+			return &brokenError{err} // half of the answer is on its way
+		}
+		s.out = s.out[:mark]
+		return err
+	}
+	s.out = append(s.out, ")\r\n"...)
+	s.count.fetched++
+	return s.relieve()
+}
+
+// fetchItems appends all items, separated by spaces.
+func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
+	start := len(s.out)
+	if r.UID {
+		s.out = appendUint(append(s.out, "UID "...), m.UID)
+		s.out = append(s.out, ' ')
+	}
+	flags, newly := m.Flags, r.seen && m.Flags&mailbox.Seen == 0
+	if newly {
+		flags |= mailbox.Seen
+	}
+	if r.Flags || newly {
+		s.out = s.sel.appendFlagSet(append(s.out, "FLAGS "...), m, flags)
+		s.out = append(s.out, ' ')
+	}
+	if r.InternalDate {
+		if err := s.appendDate(m.UID); err != nil {
+			return err
+		}
+	}
+	if r.RFC822Size {
+		s.out = strconv.AppendInt(append(s.out, "RFC822.SIZE "...), m.Size, 10)
+		s.out = append(s.out, ' ')
+	}
+	if l != nil {
+		if err := s.fetchContent(l, r); err != nil {
+			return err
+		}
+	}
+	if len(s.out) > start && s.out[len(s.out)-1] == ' ' {
+		s.out = s.out[:len(s.out)-1]
+	}
+	return nil
+}
+
+func (s *session) appendDate(uid uint32) error {
+	t, err := s.sel.folder.Date(uid)
+	if err != nil {
+		return stored(err)
+	}
+	s.out = append(s.out, `INTERNALDATE "`...)
+	s.out = t.Local().AppendFormat(s.out, "02-Jan-2006 15:04:05 -0700")
+	s.out = append(s.out, `" `...)
+	return nil
+}
+
+// fetchContent appends the items that come from the file.
+func (s *session) fetchContent(l *letter, r *request) error {
+	if r.Envelope {
+		if err := l.readHeader(); err != nil {
+			return stored(err)
+		}
+		s.out = append(s.out, "ENVELOPE ("...)
+		s.out = mimescan.AppendEnvelope(s.out, l.header[:min(len(l.header), mimescan.MaxHeader)])
+		s.out = append(s.out, ") "...)
+	}
+	if b := r.BodyStructure; b != nil {
+		root, err := l.structure()
+		if err != nil {
+			return stored(err)
+		}
+		name := "BODY "
+		if b.Extended {
+			name = "BODYSTRUCTURE "
+		}
+		s.out = root.AppendBodyStructure(append(s.out, name...), b.Extended)
+		s.out = append(s.out, ' ')
+	}
+	for i := range r.sections {
+		if err := s.sendSection(l, &r.sections[i]); err != nil {
+			return err
+		}
+		s.out = append(s.out, ' ')
+	}
+	return nil
+}
+
+// fetchArguments takes the set and the items.
+func (p *parser) fetchArguments() (imap.SeqSet, *request, error) {
+	if err := p.sp(); err != nil {
+		return nil, nil, err
+	}
+	set, err := p.set()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.sp(); err != nil {
+		return nil, nil, err
+	}
+	r := &request{}
+	if p.peek() == '(' {
+		n := 0
+		err = p.list(func() error {
+			n++
+			return p.fetchItem(r, false)
+		})
+		if err == nil && n == 0 {
+			err = p.fail("expected something to fetch")
+		}
+	} else {
+		err = p.fetchItem(r, true)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return set, r, p.end()
+}
+
+// fetchItem takes one item; macros stand alone only.
+func (p *parser) fetchItem(r *request, alone bool) error {
+	word := upper(p.run(isItemChar))
+	if alone && r.macro(word) {
+		return nil
+	}
+	switch word {
+	case "UID":
+		r.UID = true
+	case "FLAGS":
+		r.Flags = true
+	case "INTERNALDATE":
+		r.InternalDate = true
+	case "RFC822.SIZE":
+		r.RFC822Size = true
+	default:
+		r.content = true
+		return p.contentItem(r, word)
+	}
+	return nil
+}
+
+// macro expands ALL, FAST and FULL.
+func (r *request) macro(word string) bool {
+	switch word {
+	case "FULL":
+		r.BodyStructure = &imap.FetchItemBodyStructure{}
+		fallthrough
+	case "ALL":
+		r.Envelope, r.content = true, true
+		fallthrough
+	case "FAST":
+		r.Flags, r.InternalDate, r.RFC822Size = true, true, true
+		return true
+	}
+	return false
+}
+
+func (p *parser) contentItem(r *request, word string) error {
+	switch word {
+	case "ENVELOPE":
+		r.Envelope = true
+	case "BODYSTRUCTURE":
+		r.BodyStructure = &imap.FetchItemBodyStructure{Extended: true}
+	case "RFC822":
+		return p.add(r, section{label: "RFC822"})
+	case "RFC822.HEADER":
+		return p.add(r, section{label: "RFC822.HEADER", FetchItemBodySection: imap.FetchItemBodySection{Specifier: imap.PartSpecifierHeader, Peek: true}})
+	case "RFC822.TEXT":
+		return p.add(r, section{label: "RFC822.TEXT", FetchItemBodySection: imap.FetchItemBodySection{Specifier: imap.PartSpecifierText}})
+	case "BODY", "BODY.PEEK":
+		if p.peek() != '[' && word == "BODY" {
+			if r.BodyStructure == nil {
+				r.BodyStructure = &imap.FetchItemBodyStructure{}
+			}
+			return nil
+		}
+		sec, err := p.section()
+		sec.Peek = word == "BODY.PEEK"
+		if err != nil {
+			return err
+		}
+		return p.add(r, sec)
+	default:
+		return p.fail("unknown item of FETCH")
+	}
+	return nil
+}
+
+// maxSections bounds the sections of one FETCH.
+const maxSections = 100
+
+func (p *parser) add(r *request, sec section) error {
+	if len(r.sections) >= maxSections {
+		return p.fail("more than %d sections", maxSections)
+	}
+	r.sections = append(r.sections, sec)
+	r.seen = r.seen || !sec.Peek
+	return nil
+}
+
+func isItemChar(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '.'
+}

@@ -1,0 +1,170 @@
+package imapd
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"peyk/internal/commit"
+	"peyk/internal/control"
+	"peyk/internal/dialog"
+	"peyk/internal/eventlog"
+	"peyk/internal/guardconn"
+	"peyk/internal/mailbox"
+	"peyk/internal/status"
+)
+
+// fakeUsers knows alice and bob, and a user "broken" about whom nobody can
+// tell.
+type fakeUsers struct {
+	root  string
+	quota mailbox.Quota
+}
+
+func (f fakeUsers) Login(_ context.Context, plain []byte, _ Client) (string, error) {
+	switch string(plain) {
+	case "\x00alice\x00secret", "alice\x00alice\x00secret":
+		return "alice", nil
+	case "\x00bob\x00pass word\"\\":
+		return "bob", nil
+	}
+	if strings.HasPrefix(string(plain), "\x00broken\x00") {
+		return "", status.New(454, "4.7.0", "cannot reach the user database")
+	}
+	return "", status.New(535, "5.7.8", "wrong name or password")
+}
+
+func (f fakeUsers) Mailbox(_ context.Context, user string) (string, mailbox.Quota, error) {
+	return filepath.Join(f.root, user), f.quota, nil
+}
+
+// A testServer is a server with services imap, imaps and preauth, over
+// Maildirs in a directory of its own.
+type testServer struct {
+	dir       string
+	host      *mailbox.Host
+	addresses map[string]string
+	log       *logBuffer
+}
+
+// logBuffer keeps the log of a server for the test to look into.
+type logBuffer struct{ lines chan string }
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	select {
+	case b.lines <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+func newHost(t testing.TB) *mailbox.Host {
+	t.Helper()
+	host, err := mailbox.NewHost(mailbox.Options{Disk: new(commit.Disk), Now: time.Now, Rand: rand.Reader,
+		Hostname: "test", Poll: time.Second, Watch: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(host.Close)
+	return host
+}
+
+func startServer(t testing.TB, settings map[string]string) *testServer {
+	t.Helper()
+	c, err := control.Load(t.TempDir(), control.Of("imapd"), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts := &testServer{dir: t.TempDir(), host: newHost(t), addresses: map[string]string{}, log: &logBuffer{make(chan string, 1000)}}
+	o := Options{Host: ts.host, Users: fakeUsers{root: ts.dir, quota: mailbox.Quota{Bytes: c.Size(control.Quota)}},
+		Now: time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
+	o.Hostname = "imap.test"
+	ts.listen(t, "imap", o, guardconn.Options{})
+	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS})
+	o.Preauth = filepath.Join(ts.dir, "alice")
+	ts.listen(t, "preauth", o, guardconn.Options{})
+	return ts
+}
+
+func (ts *testServer) listen(t testing.TB, name string, o Options, g guardconn.Options) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.addresses[name] = inner.Addr().String()
+	srv := New(o)
+	g.Tracker, g.Farewell, g.Now = &srv.Tracker, Farewell, time.Now
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		srv.Serve(ctx, guardconn.New(inner, g))
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+// dial connects to a service; imap is the first.
+func (ts *testServer) dial(service string) (net.Conn, error) {
+	if service == "" {
+		service = "imap"
+	}
+	if service == "imaps" {
+		return tls.Dial("tcp", ts.addresses[service], &tls.Config{InsecureSkipVerify: true})
+	}
+	return net.Dial("tcp", ts.addresses[service])
+}
+
+// testTLS makes a certificate of its own.
+func testTLS(t testing.TB) *tls.Config {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+}
+
+// deliver puts a message into a user's INBOX as another process would.
+func (ts *testServer) deliver(t testing.TB, user, text string) {
+	t.Helper()
+	other := newHost(t)
+	errs := other.Deliver([]mailbox.Target{{Root: filepath.Join(ts.dir, user)}}, func(w io.Writer) error {
+		_, err := io.WriteString(w, text)
+		return err
+	})
+	if errs[0] != nil {
+		t.Fatal(errs[0])
+	}
+}
+
+func TestDialogues(t *testing.T) {
+	dialog.RunDir(t, filepath.Join("..", "..", "test", "e2e", "imapd"), func(t *testing.T, settings map[string]string) dialog.Dialer {
+		return startServer(t, settings).dial
+	})
+}
+
+func TestMain(m *testing.M) {
+	os.Setenv("TZ", "UTC")
+	time.Local = time.UTC // INTERNALDATE is told in local time
+	os.Exit(m.Run())
+}

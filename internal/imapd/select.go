@@ -1,0 +1,123 @@
+package imapd
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/eventlog"
+	"peyk/internal/mailbox"
+)
+
+// selectMailbox: RFC 3501 §6.3.1.
+func (s *session) selectMailbox(p *parser) (reply, error) {
+	return s.choose(p, imap.SelectOptions{})
+}
+
+// examineMailbox: RFC 3501 §6.3.2.
+func (s *session) examineMailbox(p *parser) (reply, error) {
+	return s.choose(p, imap.SelectOptions{ReadOnly: true})
+}
+
+func (s *session) choose(p *parser, o imap.SelectOptions) (reply, error) {
+	name, err := p.oneName()
+	if errors.As(err, new(*syntaxError)) {
+		return reply{}, err
+	}
+	s.deselect() // also when the new one cannot be selected
+	if err != nil {
+		return reply{}, err
+	}
+	f, err := s.account.Folder(name)
+	if err != nil {
+		return reply{}, stored(err)
+	}
+	sel := &selected{folder: f, name: name, readOnly: o.ReadOnly}
+	sel.snap, err = sel.refresh(s)
+	if err != nil {
+		f.Close()
+		return reply{}, stored(err)
+	}
+	sel.view, sel.keywords = sel.snap.Messages, sel.snap.Keywords
+	sel.recent = recentIn(sel.view)
+	s.sel, s.state = sel, imap.ConnStateSelected
+	s.describe()
+	s.log.Event(eventlog.Selected, "folder", name, "messages", len(sel.view), "readonly", o.ReadOnly)
+	if o.ReadOnly {
+		return reply{code: "READ-ONLY", text: "look, but do not touch"}, nil
+	}
+	return reply{code: "READ-WRITE", text: "selected"}, nil
+}
+
+// oneName takes a mailbox name as the only argument.
+func (p *parser) oneName() (string, error) {
+	if err := p.sp(); err != nil {
+		return "", err
+	}
+	raw, err := p.astring()
+	if err != nil {
+		return "", err
+	}
+	if err := p.end(); err != nil {
+		return "", err
+	}
+	return decodeName(raw)
+}
+
+func recentIn(view []mailbox.Message) []uint32 {
+	var uids []uint32
+	for i := range view {
+		if view[i].Recent {
+			uids = append(uids, view[i].UID)
+		}
+	}
+	return uids
+}
+
+// describe sends what a client must know of the mailbox (RFC 3501 §6.3.1).
+func (s *session) describe() {
+	s.sendFlagNames()
+	s.exists()
+	unseen := slices.IndexFunc(s.sel.view, func(m mailbox.Message) bool { return m.Flags&mailbox.Seen == 0 })
+	if unseen >= 0 {
+		s.untagged("OK [UNSEEN ", strconv.Itoa(unseen+1), "] the first unseen message")
+	}
+	s.untagged("OK [UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.snap.UIDValidity), 10), "] UIDs are good with this")
+	s.untagged("OK [UIDNEXT ", strconv.FormatUint(uint64(s.sel.snap.UIDNext), 10), "] the next UID")
+}
+
+// deselect leaves the selected mailbox.
+func (s *session) deselect() {
+	if s.sel == nil {
+		return
+	}
+	s.sel.folder.Close()
+	s.sel = nil
+	s.cursor = cursor{}
+	s.state = imap.ConnStateAuthenticated
+}
+
+// unselect: RFC 3691.
+func (s *session) unselect(p *parser) (reply, error) {
+	if err := p.end(); err != nil {
+		return reply{}, err
+	}
+	s.deselect()
+	return reply{}, nil
+}
+
+// closeMailbox is CLOSE: it expunges without a word, unless the mailbox was
+// opened by EXAMINE (RFC 3501 §6.4.2).
+func (s *session) closeMailbox(p *parser) (reply, error) {
+	if err := p.end(); err != nil {
+		return reply{}, err
+	}
+	var err error
+	if !s.sel.readOnly {
+		err = s.remove(s.sel.deleted(nil))
+	}
+	s.deselect()
+	return reply{}, err
+}

@@ -1,0 +1,200 @@
+package imapd
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/mailbox"
+)
+
+// maxRanges bounds the ranges of one set; the length of a line does so too.
+const maxRanges = 50_000
+
+// set takes a sequence set (RFC 3501 §9). The ranges are kept as the client
+// wrote them, 0 standing for "*"; they are never expanded.
+func (p *parser) set() (imap.SeqSet, error) {
+	var set imap.SeqSet
+	for {
+		r, err := p.setRange()
+		if err != nil {
+			return nil, err
+		}
+		set = append(set, r)
+		if !p.eat(',') {
+			return set, nil
+		}
+		if len(set) >= maxRanges {
+			return nil, p.fail("more than %d ranges in a set", maxRanges)
+		}
+	}
+}
+
+func (p *parser) setRange() (imap.SeqRange, error) {
+	first, err := p.setNumber()
+	if err != nil {
+		return imap.SeqRange{}, err
+	}
+	r := imap.SeqRange{Start: first, Stop: first}
+	if p.eat(':') {
+		r.Stop, err = p.setNumber()
+	}
+	return r, err
+}
+
+// setNumber takes a number from 1, or "*", which is 0.
+func (p *parser) setNumber() (uint32, error) {
+	if p.eat('*') {
+		return 0, nil
+	}
+	n, err := p.number()
+	if err == nil && n == 0 {
+		p.pos--
+		return 0, p.fail("expected a number from 1")
+	}
+	return n, err
+}
+
+// uidSet is the same set, of UIDs.
+func uidSet(set imap.SeqSet) imap.UIDSet {
+	out := make(imap.UIDSet, len(set))
+	for i, r := range set {
+		out[i] = imap.UIDRange{Start: imap.UID(r.Start), Stop: imap.UID(r.Stop)}
+	}
+	return out
+}
+
+func seqSet(set imap.UIDSet) imap.SeqSet {
+	out := make(imap.SeqSet, len(set))
+	for i, r := range set {
+		out[i] = imap.SeqRange{Start: uint32(r.Start), Stop: uint32(r.Stop)}
+	}
+	return out
+}
+
+// resolve replaces "*" by last, and sorts and joins the ranges.
+func resolve(set imap.SeqSet, last uint32) imap.SeqSet {
+	out := make(imap.SeqSet, 0, len(set))
+	for _, r := range set {
+		if r.Start == 0 {
+			r.Start = last
+		}
+		if r.Stop == 0 {
+			r.Stop = last
+		}
+		if r.Start > r.Stop {
+			r.Start, r.Stop = r.Stop, r.Start // RFC 3501 §9: 4:2 is 2:4
+		}
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b imap.SeqRange) int { return cmp.Compare(a.Start, b.Start) })
+	return join(out)
+}
+
+func join(sorted imap.SeqSet) imap.SeqSet {
+	n := 0
+	for _, r := range sorted {
+		if n > 0 && uint64(r.Start) <= uint64(sorted[n-1].Stop)+1 {
+			sorted[n-1].Stop = max(sorted[n-1].Stop, r.Stop)
+			continue
+		}
+		sorted[n] = r
+		n++
+	}
+	return sorted[:n]
+}
+
+// indexes is a set of messages by index into a view: half-open, ascending.
+type indexes []struct{ from, to int }
+
+// count returns how many messages there are.
+func (x indexes) count() int {
+	n := 0
+	for _, r := range x {
+		n += r.to - r.from
+	}
+	return n
+}
+
+// each calls f with each index, in order.
+func (x indexes) each(f func(i int) error) error {
+	for _, r := range x {
+		for i := r.from; i < r.to; i++ {
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// has reports whether index i is in the set.
+func (x indexes) has(i int) bool {
+	n := sort.Search(len(x), func(n int) bool { return x[n].to > i })
+	return n < len(x) && x[n].from <= i
+}
+
+// bySeq finds the messages of a set of sequence numbers. A number beyond the
+// last message is an error (RFC 3501 §9, seq-number).
+func bySeq(view []mailbox.Message, set imap.SeqSet) (indexes, error) {
+	last := uint32(len(view))
+	if last == 0 {
+		return nil, bad("there is no such message: the mailbox is empty")
+	}
+	var out indexes
+	for _, r := range resolve(set, last) {
+		if r.Stop > last {
+			return nil, bad("there is no message %d: the mailbox holds %d", r.Stop, last)
+		}
+		out = append(out, struct{ from, to int }{int(r.Start) - 1, int(r.Stop)})
+	}
+	return out, nil
+}
+
+// byUID finds the messages of a set of UIDs; those that do not exist are
+// passed over (RFC 3501 §6.4.8).
+func byUID(view []mailbox.Message, set imap.SeqSet) indexes {
+	last := uint32(0)
+	if len(view) > 0 {
+		last = view[len(view)-1].UID
+	}
+	var out indexes
+	for _, r := range resolve(set, last) {
+		from := indexOf(view, r.Start)
+		to := from
+		if r.Stop >= r.Start {
+			to = from + sort.Search(len(view)-from, func(i int) bool { return view[from+i].UID > r.Stop })
+		}
+		if from < to {
+			out = append(out, struct{ from, to int }{from, to})
+		}
+	}
+	return out
+}
+
+// indexOf returns the index of the first message with at least this UID.
+func indexOf(view []mailbox.Message, uid uint32) int {
+	return sort.Search(len(view), func(i int) bool { return view[i].UID >= uid })
+}
+
+// appendSet appends ascending numbers as a set.
+func appendSet(dst []byte, numbers []uint32) []byte {
+	for i := 0; i < len(numbers); {
+		j := i
+		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
+			j++
+		}
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendUint(dst, numbers[i])
+		if j > i {
+			dst = append(dst, ':')
+			dst = appendUint(dst, numbers[j])
+		}
+		i = j + 1
+	}
+	return dst
+}

@@ -1,0 +1,142 @@
+package imapd
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/mailbox"
+)
+
+// status: RFC 3501 §6.3.10, with SIZE of RFC 8438.
+func (s *session) status(p *parser) (reply, error) {
+	if err := p.sp(); err != nil {
+		return reply{}, err
+	}
+	raw, err := p.astring()
+	if err != nil {
+		return reply{}, err
+	}
+	if err := p.sp(); err != nil {
+		return reply{}, err
+	}
+	items, err := p.statusItems(&imap.StatusOptions{})
+	if err != nil {
+		return reply{}, err
+	}
+	if err := p.end(); err != nil {
+		return reply{}, err
+	}
+	name, err := decodeName(raw)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{}, s.statusOf(name, items)
+}
+
+// statusItems takes the list of items, in the order in which they will be
+// answered.
+func (p *parser) statusItems(o *imap.StatusOptions) ([]string, error) {
+	var items []string
+	err := p.list(func() error {
+		w, err := p.word()
+		if err != nil {
+			return err
+		}
+		flag := statusFlag(o, w)
+		if flag == nil {
+			return p.fail("unknown STATUS item")
+		}
+		if !*flag {
+			items = append(items, w)
+		}
+		*flag = true
+		return nil
+	})
+	if err == nil && len(items) == 0 {
+		return nil, p.fail("expected a STATUS item")
+	}
+	return items, err
+}
+
+func statusFlag(o *imap.StatusOptions, item string) *bool {
+	switch item {
+	case "MESSAGES":
+		return &o.NumMessages
+	case "RECENT":
+		return &o.NumRecent
+	case "UIDNEXT":
+		return &o.UIDNext
+	case "UIDVALIDITY":
+		return &o.UIDValidity
+	case "UNSEEN":
+		return &o.NumUnseen
+	case "DELETED":
+		return &o.NumDeleted
+	case "SIZE":
+		return &o.Size
+	}
+	return nil
+}
+
+// statusOf sends the STATUS of one mailbox.
+func (s *session) statusOf(name string, items []string) error {
+	f, err := s.account.Folder(name)
+	if err != nil {
+		return stored(err)
+	}
+	defer f.Close()
+	snap, err := f.RefreshReadOnly(s.ctx)
+	if err != nil {
+		return stored(err)
+	}
+	s.out = append(s.out, "* STATUS "...)
+	s.out = appendName(s.out, name)
+	sep := " ("
+	for _, item := range items {
+		s.out = append(append(s.out, sep...), item...)
+		s.out = append(s.out, ' ')
+		s.out = strconv.AppendInt(s.out, statusValue(snap, item), 10)
+		sep = " "
+	}
+	s.out = append(s.out, ")\r\n"...)
+	return s.relieve()
+}
+
+func statusValue(snap *mailbox.Snapshot, item string) int64 {
+	switch item {
+	case "MESSAGES":
+		return int64(len(snap.Messages))
+	case "UIDNEXT":
+		return int64(snap.UIDNext)
+	case "UIDVALIDITY":
+		return int64(snap.UIDValidity)
+	}
+	var n int64
+	for i := range snap.Messages {
+		n += statusShare(&snap.Messages[i], item)
+	}
+	return n
+}
+
+// statusShare is what one message adds to an item.
+func statusShare(m *mailbox.Message, item string) int64 {
+	var counts bool
+	switch item {
+	case "SIZE":
+		return m.Size
+	case "RECENT":
+		counts = m.Recent
+	case "UNSEEN":
+		counts = m.Flags&mailbox.Seen == 0
+	case "DELETED":
+		counts = m.Flags&mailbox.Deleted != 0
+	}
+	if counts {
+		return 1
+	}
+	return 0
+}
+
+func isGone(err error) bool { return errors.Is(err, mailbox.ErrNoFolder) }
