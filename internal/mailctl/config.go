@@ -1,0 +1,131 @@
+package mailctl
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"peyk/internal/control"
+	"peyk/internal/table"
+)
+
+func (t *tool) configCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.BoolFlag{Name: "n", Usage: "only settings that differ from their default"},
+		&cli.BoolFlag{Name: "d", Usage: "the defaults instead of the values in force"},
+		&cli.BoolFlag{Name: "h", Usage: "the values only, without name and origin"},
+		jsonFlag,
+		&cli.BoolFlag{Name: "help", Usage: "show this help"}, // -h is taken, as in postconf(1)
+	}
+	return &cli.Command{Name: "config", Usage: "show and check the configuration", HideHelp: true, Flags: flags, Action: t.configShow,
+		Subcommands: []*cli.Command{
+			{Name: "show", Usage: "print each setting, its value and where it comes from", ArgsUsage: "[NAME ...]",
+				HideHelp: true, Flags: flags, Action: t.configShow},
+			{Name: "check", Usage: "parse all of the configuration and name everything that is wrong", Action: t.configCheck},
+		}}
+}
+
+// shown is one setting as config show prints it.
+type shown struct {
+	Name    string   `json:"name"`
+	Value   string   `json:"value"`
+	Origin  string   `json:"origin"`
+	Default string   `json:"default"`
+	Used    []string `json:"used_by"`
+}
+
+func (t *tool) configShow(c *cli.Context) error {
+	if c.Bool("help") {
+		return cli.ShowSubcommandHelp(c)
+	}
+	config, err := t.config(c)
+	if err != nil {
+		return err
+	}
+	settings, err := named(c.Args().Slice())
+	if err != nil {
+		return err
+	}
+	for _, s := range settings {
+		if c.Bool("n") && config.Origin(s) == control.FromDefault {
+			continue
+		}
+		if err := t.showSetting(c, config, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func named(names []string) ([]*control.Setting, error) {
+	all := control.All()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var found []*control.Setting
+	for _, name := range names {
+		s := find(all, name)
+		if s == nil {
+			return nil, usagef("no setting is called %q; mailctl config show lists all of them", name)
+		}
+		found = append(found, s)
+	}
+	return found, nil
+}
+
+func find(all []*control.Setting, name string) *control.Setting {
+	for _, s := range all {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (t *tool) showSetting(c *cli.Context, config *control.Config, s *control.Setting) error {
+	value, origin := config.Raw(s), string(config.Origin(s))
+	if origin == string(control.FromFile) {
+		origin = config.Path(s.Name)
+	}
+	if c.Bool("d") {
+		value, origin = s.Default, "default"
+	}
+	if c.Bool("json") {
+		return t.object(shown{s.Name, value, origin, s.Default, s.Programs})
+	}
+	if c.Bool("h") {
+		_, err := fmt.Fprintln(t.out, value)
+		return err
+	}
+	oneLine := strings.ReplaceAll(value, "\n", `\n`)
+	_, err := fmt.Fprintf(t.out, "%s = %s\t# %s; %s\n", s.Name, printable(oneLine), origin, strings.Join(s.Programs, " "))
+	return err
+}
+
+// configCheck parses everything, so that an admin sees all errors at once.
+func (t *tool) configCheck(c *cli.Context) error {
+	config, err := t.config(c)
+	if config == nil {
+		return err
+	}
+	errs := []error{}
+	if err != nil {
+		errs = append(errs, split(err)...)
+	}
+	if _, err := table.ParseRoutes(config.Lines(control.Routes)); err != nil {
+		errs = append(errs, &control.FileError{File: config.Path(control.Routes.Name), Err: err})
+	}
+	for _, line := range config.Lines(control.Retry) {
+		if _, err := control.ParseDuration(line); err != nil {
+			errs = append(errs, &control.FileError{File: config.Path(control.Retry.Name), Err: err})
+		}
+	}
+	errs = append(errs, table.OpenDomains(config.Dir()).Check()...)
+	if len(errs) == 0 {
+		fmt.Fprintln(t.err, "mailctl: the configuration is sound")
+		return nil
+	}
+	return errors.Join(errs...)
+}
