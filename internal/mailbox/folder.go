@@ -37,7 +37,7 @@ type Folder struct {
 	newOK, curOK       bool      // a change since would show in the stamp
 	verifyAt           time.Time // if our own change made curStamp: look again then
 	scanTook           time.Duration
-	stale              bool // the cache on disk is older than snap
+	saved              savedCache
 
 	notify    sync.Mutex
 	changed   chan struct{}

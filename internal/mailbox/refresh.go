@@ -282,7 +282,6 @@ func (f *Folder) publish(s *scan) {
 	}
 	next.Keywords = nameAll(names, next.Messages)
 	next.Generation++
-	f.stale = true
 	f.snap.Store(next)
 }
 
