@@ -69,19 +69,21 @@ func (p *penalties) add(net netip.Prefix) {
 	p.nets[net] = penalty{min(old.left(now)+1, maxRemembered), now}
 }
 
-// makeRoom forgets who is forgiven, or else whoever failed least: an attacker
-// with many networks must not wash the worst ones out.
+// makeRoom forgets who is forgiven, or else a tenth of all, of those who failed
+// least: an attacker with many networks must not wash the worst ones out, nor
+// have us search them each time.
 func (p *penalties) makeRoom(now time.Time) {
 	least := maxRemembered + 1
 	for net, q := range p.nets {
 		n := q.left(now)
 		if n == 0 {
 			delete(p.nets, net)
+			continue
 		}
 		least = min(least, n)
 	}
 	for net, q := range p.nets {
-		if len(p.nets) < maxPenalties {
+		if len(p.nets) <= maxPenalties*9/10 {
 			return
 		}
 		if q.left(now) <= least {
