@@ -1,0 +1,209 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Several processes deliver, flag and expunge in one Maildir, and others
+// watch. Nobody may see a message disappear that was not expunged, a UID that
+// means two messages, or lose a flag that somebody set.
+func TestManyProcessesOneMaildir(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "Maildir")
+	openAccount(t, newTestHost(t), root)
+	const deliverers, each, flaggers = 2, 60, 3
+	var delivered, expunged sync.Map // body, uid
+	var working, delivering sync.WaitGroup
+	stop := make(chan struct{})
+	ctx := context.Background()
+
+	for d := range deliverers {
+		h := newTestHost(t)
+		delivering.Go(func() {
+			for i := range each {
+				body := fmt.Sprintf("message %d.%d\n", d, i)
+				if errs := h.Deliver([]Target{{Root: root}}, text(body)); errs[0] != nil {
+					t.Error(errs[0])
+				}
+				delivered.Store(body, true)
+			}
+		})
+	}
+	bits := []Flags{Seen, Flagged, Answered}
+	for p := range flaggers {
+		f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+		working.Go(func() {
+			for done := false; !done; {
+				select {
+				case <-stop:
+					done = true // once more, over all of it
+				default:
+				}
+				s, err := f.Refresh(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, uid := range uidsOf(s) {
+					if err := f.Store([]uint32{uid}, Add, bits[p], []string{fmt.Sprintf("kw%d", p)}); err != nil && !errors.Is(err, ErrGone) {
+						t.Error(err)
+					}
+					if p == 0 && uid%7 == 0 {
+						expunged.Store(uid, true)
+						if err := f.Expunge([]uint32{uid}); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			}
+		})
+	}
+	var bodies sync.Map // uid → body
+	var seen atomic.Int64
+	for range 2 {
+		f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+		working.Go(func() {
+			known := map[uint32]string{}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s, err := f.Refresh(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				now := map[uint32]string{}
+				for _, m := range s.Messages {
+					now[m.UID] = m.Base
+				}
+				for uid, base := range known {
+					if now[uid] == "" {
+						if _, ok := expunged.Load(uid); !ok {
+							t.Errorf("message %d disappeared", uid)
+						}
+					} else if now[uid] != base {
+						t.Errorf("UID %d was %s and is %s", uid, base, now[uid])
+					}
+				}
+				if last := slices.Max(append(slices.Collect(maps.Keys(known)), 0)); len(known) > 0 {
+					for uid := range now {
+						if known[uid] == "" && uid < last {
+							t.Errorf("message %d came after %d", uid, last)
+						}
+					}
+				}
+				known = now
+				for uid := range now {
+					if _, ok := bodies.Load(uid); ok {
+						continue
+					}
+					file, err := f.Open(uid)
+					if errors.Is(err, ErrGone) {
+						continue
+					}
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					raw, _ := io.ReadAll(file)
+					file.Close()
+					if old, again := bodies.LoadOrStore(uid, string(raw)); again && old != string(raw) {
+						t.Errorf("UID %d is two messages", uid)
+					}
+					seen.Add(1)
+				}
+			}
+		})
+	}
+	delivering.Wait()
+	time.Sleep(50 * time.Millisecond) // more of the mixture; decides nothing
+	close(stop)
+	working.Wait()
+
+	f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+	s := refresh(t, f)
+	left := map[string]uint32{}
+	for _, m := range s.Messages {
+		body := contentOf(t, f, m.UID)
+		if left[body] != 0 {
+			t.Errorf("%q is there twice", body)
+		}
+		left[body] = m.UID
+		if want := Seen | Flagged | Answered; m.UID%7 != 0 && (m.Flags != want || len(s.keywordNames(&m)) != flaggers) {
+			t.Errorf("message %d has flags %b and keywords %v", m.UID, m.Flags, s.keywordNames(&m))
+		}
+	}
+	gone := 0
+	expunged.Range(func(any, any) bool { gone++; return true })
+	if len(s.Messages)+gone != deliverers*each {
+		t.Errorf("%d messages and %d expunged, of %d", len(s.Messages), gone, deliverers*each)
+	}
+	if seen.Load() == 0 {
+		t.Error("the readers saw nothing")
+	}
+	raw, _ := os.ReadFile(filepath.Join(root, uidlistName))
+	bases := map[string]bool{}
+	for _, line := range strings.Split(strings.TrimSpace(string(raw)), "\n")[1:] {
+		_, base, _ := strings.Cut(line, " :")
+		if bases[base] {
+			t.Errorf("%s has two UIDs", base)
+		}
+		bases[base] = true
+	}
+}
+
+// A list that races with renames misses files; none of them may be taken for
+// expunged.
+func TestRenamesNeverLookLikeExpunges(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "Maildir")
+	fill(t, root, 300, true)
+	f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+	all := len(refresh(t, f).Messages)
+	names, _ := filepath.Glob(filepath.Join(root, "cur", "*"))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			n := &names[i*7919%len(names)]
+			to := *n + "T"
+			if strings.HasSuffix(*n, "T") {
+				to = strings.TrimRight(*n, "T")
+			}
+			os.Rename(*n, to)
+			*n = to
+		}
+	}()
+	for range 8 {
+		if s := refresh(t, f); len(s.Messages) != all {
+			t.Errorf("%d messages of %d", len(s.Messages), all)
+		}
+	}
+	close(stop)
+	<-stopped
+	if s := refresh(t, f); len(s.Messages) != all {
+		t.Errorf("%d messages of %d", len(s.Messages), all)
+	}
+	os.Remove(names[0])
+	if s := refresh(t, f); len(s.Messages) != all-1 {
+		t.Errorf("%d messages after one was removed", len(s.Messages))
+	}
+}
