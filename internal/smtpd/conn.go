@@ -81,8 +81,11 @@ func (c *conn) secure() bool { return c.TLSState() != nil }
 
 // trusted reports whether the client may send to any domain without login.
 func (c *conn) trusted() bool {
-	return c.service == Submit || c.service == MX && c.policy.mayRelay(c.addr)
+	return c.service == Submit || c.service == MX && contains(c.policy.Relay, c.addr)
 }
+
+// exempt reports whether the control limits-exempt names the client.
+func (c *conn) exempt() bool { return contains(c.policy.Exempt, c.addr) }
 
 // Read gives go-smtp the next command that is fit for it. All others are
 // answered here.

@@ -13,7 +13,7 @@ import (
 // greet says 220, after a pause in which a client that cannot wait for its
 // turn shows itself (control greet-delay).
 func (c *conn) greet() {
-	if c.service == MX && c.policy.GreetDelay > 0 && !c.trusted() && c.talksEarly() {
+	if c.service == MX && c.policy.GreetDelay > 0 && !c.trusted() && !c.exempt() && c.talksEarly() {
 		c.log.Event(eventlog.Disconnected, "client", c.client(), "reason", "greet-delay")
 		c.end("554 5.5.1 you spoke before the greeting")
 		return

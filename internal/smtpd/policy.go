@@ -26,6 +26,7 @@ type Policy struct {
 	GreetDelay       time.Duration // of the smtp service
 	HandshakeTimeout time.Duration // of STARTTLS
 	Relay            []netip.Prefix
+	Exempt           []netip.Prefix // from the limit of failed logins and the delay of the greeting
 }
 
 // NewPolicy reads the policy out of the configuration.
@@ -47,12 +48,13 @@ func NewPolicy(c *control.Config) *Policy {
 		GreetDelay:       c.Duration(control.GreetDelay),
 		HandshakeTimeout: c.Duration(control.TLSHandshakeTimeout),
 		Relay:            c.Networks(control.RelayNetworks),
+		Exempt:           c.Networks(control.LimitsExempt),
 	}
 }
 
-// mayRelay reports whether a host may send to any domain without login.
-func (p *Policy) mayRelay(a netip.Addr) bool {
-	for _, network := range p.Relay {
+// contains reports whether a is in one of the networks.
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, network := range networks {
 		if network.Contains(a) {
 			return true
 		}

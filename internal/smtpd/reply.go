@@ -47,7 +47,7 @@ func (c *conn) checkPatience() {
 		c.lostPatience("421 4.7.0 too many unknown recipients, closing the connection", "rejected-recipient-limit")
 	case c.excess > p.Recipients:
 		c.lostPatience("421 4.7.0 too many recipients, closing the connection", "recipient-limit")
-	case c.failures >= p.AuthFailures && p.AuthFailures > 0:
+	case c.failures >= p.AuthFailures && p.AuthFailures > 0 && !c.exempt():
 		c.lostPatience("421 4.7.0 too many failed logins, closing the connection", "auth-failure-limit")
 	}
 }
