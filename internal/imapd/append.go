@@ -31,39 +31,52 @@ func (s *session) append(p *parser) (reply, error) {
 	return s.receive(p, f, o, h)
 }
 
-// receive takes the message. Whatever happens to it, its octets are read.
+// receive takes the message. Whatever happens to it, its octets are read, and
+// it is kept only if the command ends where it should.
 func (s *session) receive(p *parser, f *mailbox.Folder, o imap.AppendOptions, h literalHead) (reply, error) {
 	if err := p.accept(h); err != nil {
 		return reply{}, err
 	}
 	in := &literalReader{r: s.in, left: h.size}
 	flags, keywords := split(o.Flags)
+	var ending error
 	uid, err := f.Append(flags, keywords, o.Time, func(w io.Writer) error {
-		_, err := io.Copy(w, in)
-		return err
+		if _, err := io.Copy(w, in); err != nil {
+			return err
+		}
+		ending = p.endOfAppend()
+		return ending
 	})
-	if in.failed == nil {
+	if in.failed == nil && in.left > 0 {
 		io.Copy(io.Discard, in)
 	}
-	if in.failed != nil {
-		p.ended = true
+	switch {
+	case in.failed != nil:
+		p.ended = true // nothing more will come
 		return reply{}, in.failed
+	case ending == nil && !p.ended:
+		ending = p.endOfAppend()
 	}
-	if lineErr := p.afterLiteral(); lineErr != nil {
-		return reply{}, lineErr
+	if ending != nil {
+		return reply{}, ending
 	}
 	if err != nil {
 		return reply{}, stored(err)
 	}
 	s.count.appended++
-	if err := p.end(); err != nil {
-		return reply{}, err
-	}
 	snap, err := f.RefreshReadOnly(s.ctx)
 	if err != nil {
 		return reply{}, stored(err)
 	}
 	return reply{code: fmt.Sprintf("APPENDUID %d %d", snap.UIDValidity, uid)}, nil // RFC 4315 §3
+}
+
+// endOfAppend takes the end of the command, after the message.
+func (p *parser) endOfAppend() error {
+	if err := p.afterLiteral(); err != nil {
+		return err
+	}
+	return p.end()
 }
 
 // literalReader reads a literal and remembers an error of the connection, so
