@@ -3,6 +3,7 @@ package header
 import (
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -145,9 +146,9 @@ func comment(s string) string {
 }
 
 // pathText returns an address that can stand between < and >, and whether it
-// can: control bytes, brackets and excessive length would break out.
+// can: control bytes, brackets, what is not UTF-8 and excessive length would break out.
 func pathText(s string) (string, bool) {
-	if len(s) > maxPath {
+	if len(s) > maxPath || !utf8.ValidString(s) {
 		return "", false
 	}
 	for i := 0; i < len(s); i++ {
