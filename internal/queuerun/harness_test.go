@@ -107,6 +107,12 @@ func (s *serverConn) Deliver(ctx context.Context, t *lmtp.Transaction) ([]lmtp.R
 	return results, nil
 }
 
+func (s *server) setDown(down bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = down
+}
+
 func (s *server) count(rcpt string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,9 +236,9 @@ func TestRestartRepeatsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		b.router = hops{"list@here.test": {{Address: "m1@here.test", Local: true}, {Address: "x@far.test", Destination: "far.test"}}}
-		works := false
+		var works atomic.Bool
 		b.remote.answer = func(string, int) *status.Error {
-			if works {
+			if works.Load() {
 				return nil
 			}
 			return refuse(450, "4.2.0", "later")
@@ -246,7 +247,7 @@ func TestRestartRepeatsNothing(t *testing.T) {
 		b.send(mail("a@there.test", "list@here.test", "m1@here.test", "bob@here.test"))
 		b.settled()
 		b.finish()
-		works = true
+		works.Store(true)
 		for range 3 {
 			b.start()
 			b.settled()
@@ -302,10 +303,11 @@ func TestDoneIsJournalledWhileAnotherDestinationWorks(t *testing.T) {
 func TestDeadDestination(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		dead := true
+		var dead atomic.Bool
+		dead.Store(true)
 		tries := 0
 		b.remote.hang = func(ctx context.Context, tr *lmtp.Transaction) {
-			if dead && tr.NextHop == "dead.test" {
+			if dead.Load() && tr.NextHop == "dead.test" {
 				b.remote.mu.Lock()
 				tries++
 				b.remote.mu.Unlock()
@@ -313,7 +315,7 @@ func TestDeadDestination(t *testing.T) {
 			}
 		}
 		b.remote.answer = func(rcpt string, _ int) *status.Error {
-			if dead && strings.HasSuffix(rcpt, "@dead.test") {
+			if dead.Load() && strings.HasSuffix(rcpt, "@dead.test") {
 				return refuse(451, "4.4.1", "no answer")
 			}
 			return nil
@@ -337,7 +339,7 @@ func TestDeadDestination(t *testing.T) {
 		if tries > 40 {
 			t.Errorf("a dead destination was tried %d times in an hour", tries)
 		}
-		dead = false
+		dead.Store(false)
 		time.Sleep(4 * time.Hour)
 		synctest.Wait()
 		b.settled()
@@ -388,7 +390,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 func TestServerDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.local.down = true
+		b.local.setDown(true)
 		b.start()
 		for i := range 300 {
 			b.put(mail("a@here.test", fmt.Sprintf("u%d@here.test", i)))
@@ -401,7 +403,7 @@ func TestServerDown(t *testing.T) {
 		if b.remote.count("x@far.test") != 1 {
 			t.Error("remote mail waits for the local server")
 		}
-		b.local.down = false
+		b.local.setDown(false)
 		time.Sleep(probeLast + 5*time.Second)
 		synctest.Wait()
 		b.settled()
@@ -481,9 +483,9 @@ func TestDamagedJournalGoesWithItsMessage(t *testing.T) {
 func TestHoldReleaseRemoveRequeueFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		works := false
+		var works atomic.Bool
 		b.remote.answer = func(rcpt string, _ int) *status.Error {
-			if works || rcpt == "ok@far.test" {
+			if works.Load() || rcpt == "ok@far.test" {
 				return nil
 			}
 			return refuse(450, "4.2.0", "later")
@@ -500,7 +502,7 @@ func TestHoldReleaseRemoveRequeueFlush(t *testing.T) {
 		if err := b.queue.Remove(removed); err != nil {
 			t.Fatal(err)
 		}
-		works = true
+		works.Store(true)
 		if err := b.queue.Requeue(requeued); err != nil {
 			t.Fatal(err)
 		}

@@ -294,7 +294,7 @@ func (q *Queue) move(from, to Place, id string) error {
 	if err := q.moveAside(from, to, id); err != nil {
 		return err
 	}
-	return ignoreAbsent(q.moveAside(from, logPlace(to), id+logSuffix))
+	return ignoreAbsent(q.moveAside(logPlace(from), logPlace(to), id+logSuffix))
 }
 
 // logPlace is where the journal of a message lives: the drop has none.
