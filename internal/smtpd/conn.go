@@ -30,6 +30,7 @@ type conn struct {
 
 	in      input
 	forward []byte // what go-smtp reads next
+	buffer  []byte // of hand
 	verb    verb   // the command that go-smtp is answering
 	ended   bool   // nothing is read or said any more
 	closed  bool   // Close was called
@@ -121,7 +122,8 @@ func (c *conn) survive(err *error) {
 // hand gives go-smtp a command, of which v is the verb.
 func (c *conn) hand(v verb, line string) {
 	c.verb = v
-	c.forward = append(append(c.forward[:0:0], line...), "\r\n"...)
+	c.buffer = append(append(c.buffer[:0], line...), "\r\n"...)
+	c.forward = c.buffer
 }
 
 // Close ends the session. go-smtp calls it more than once.

@@ -45,7 +45,7 @@ func run(ctx context.Context, e *daemon.Env) error {
 	dir := newDirectory(table.OpenDomains(c.Dir()), users, e.Now)
 	configure(dir, c)
 
-	certificate, err := e.Certificate(false) // port 25: no session tickets
+	certificate, err := e.Certificate(true)
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,7 @@ func listen(e *daemon.Env, server *Server, guard guardconn.Options) ([]open, err
 
 // guardFor adapts the options to a service.
 func guardFor(s Service, guard guardconn.Options, server *Server) guardconn.Options {
+	guard.NoTickets = s == MX // some senders fail on resumed sessions
 	if s == Submissions {
 		guard.TLS = server.o.TLS
 	}

@@ -113,7 +113,7 @@ func toReply(err error) error {
 	return &smtp.SMTPError{Code: s.Code, EnhancedCode: enhanced(s.Enhanced, s.Code), Message: s.Text}
 }
 
-// enhanced reads a code such as "5.1.1".
+// enhanced reads a code such as "5.1.1" (RFC 2034).
 func enhanced(s string, code int) smtp.EnhancedCode {
 	var e smtp.EnhancedCode
 	part := 0

@@ -3,7 +3,9 @@ package smtpd
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +17,7 @@ import (
 // scripted is a connection whose client says everything at once, in pieces,
 // and goes away.
 type scripted struct {
-	in    *bytes.Reader
+	in    io.Reader
 	piece int
 	out   bytes.Buffer
 }
@@ -45,7 +47,11 @@ func (o once) Addr() net.Addr { return &net.TCPAddr{} }
 
 // talk runs one session and returns what the server said.
 func (l *lab) talk(s Service, input []byte, piece int) string {
-	c := &scripted{in: bytes.NewReader(input), piece: piece}
+	return l.talkFrom(s, bytes.NewReader(input), piece)
+}
+
+func (l *lab) talkFrom(s Service, input io.Reader, piece int) string {
+	c := &scripted{in: input, piece: piece}
 	o := once{make(chan net.Conn, 1)}
 	o.conn <- guardconn.NewConn(c, guardconn.Options{})
 	close(o.conn)
@@ -168,6 +174,34 @@ func TestNormalize(t *testing.T) {
 	got := l.queue.all()
 	if len(got) != 1 || !strings.HasSuffix(got[0].content, "+0000\r\na: b\r\nc: d\r\ne: f\r\n\r\n\r\n.\r\n\r\n") {
 		t.Fatalf("got %+v", got)
+	}
+}
+
+// endless is a body line, or a command, without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// A line of any length costs no memory (B29, B30).
+func TestLongLinesAreNotKept(t *testing.T) {
+	const length = 64 << 20
+	for start, end := range map[string]string{opening: "\r\n.\r\nQUIT\r\n", "EHLO ": "\r\n", opening + "To: ": "\r\n.\r\n"} {
+		l := quiet(t, lenient())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		out := l.talkFrom(MX, io.MultiReader(strings.NewReader(start), io.LimitReader(endless{}, length), strings.NewReader(end)), 1<<20)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+			t.Errorf("%.20q: %d octets were allocated", start, n)
+		}
+		if !strings.Contains(out, "\r\n552 5.3.4 ") && !strings.Contains(out, "\r\n500 5.5.2 line too long") {
+			t.Errorf("%.20q: %s", start, out)
+		}
 	}
 }
 
