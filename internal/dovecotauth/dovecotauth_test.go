@@ -234,6 +234,18 @@ func TestUserDBAnswers(t *testing.T) {
 	}
 }
 
+func TestMaildirOfAUser(t *testing.T) {
+	for _, c := range []struct{ mail, home, want string }{
+		{"", "/home/a", "/home/a/Maildir"}, {"maildir:~/Mail", "/home/a", "/home/a/Mail"}, {"maildir:/m/a/", "", "/m/a"},
+		{"maildir:/m/a:INDEX=/x:LAYOUT=fs", "/home/a", "/m/a"}, {"maildir:/m/../../a", "", "/a"},
+		{"", "", ""}, {"maildir:~/Mail", "", ""}, {"maildir:Mail", "/home/a", ""}, {"mbox:~/mail", "/home/a", ""}, {"maildir:", "/home/a", ""}, {"/m/a", "/home/a", ""},
+	} {
+		if got := (User{Mail: c.mail, Home: c.home}).Maildir(); got != c.want {
+			t.Errorf("%q in %q = %q, want %q", c.mail, c.home, got, c.want)
+		}
+	}
+}
+
 func TestUserDBList(t *testing.T) {
 	u := NewUserDB(script(t, masterHello+"< LIST | 1 | service=x\n> LIST | 1 | a\n> LIST | 1 | b\n> DONE | 1 | \n< LIST | 2 | service=x\n> LIST | 2 | a\n> DONE | 2 | fail\nwait"), Options{})
 	defer u.Close()
@@ -532,12 +544,12 @@ func TestMasterTakesLoginOver(t *testing.T) {
 
 func TestStrangersMayNotAsk(t *testing.T) {
 	f := &fake{}
-	var seen Peer
-	_, userdb := serve(t, &Server{Auth: f, Directory: f, Allow: func(p Peer) bool { seen = p; return false }})
+	peers := make(chan Peer, 10)
+	_, userdb := serve(t, &Server{Auth: f, Directory: f, Allow: func(p Peer) bool { peers <- p; return false }})
 	if _, _, err := NewUserDB(userdb, Options{}).Lookup(t.Context(), "smtp", "bob"); err == nil {
 		t.Fatal("a stranger was answered")
 	}
-	if !seen.Known || seen.UID != os.Getuid() || seen.PID != os.Getpid() {
+	if seen := <-peers; !seen.Known || seen.UID != os.Getuid() || seen.PID != os.Getpid() {
 		t.Fatalf("peer = %+v", seen)
 	}
 }

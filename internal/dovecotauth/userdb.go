@@ -5,7 +5,9 @@ import (
 	"context"
 	"io"
 	"net"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +25,27 @@ type User struct {
 	Mail     string            // mail location such as maildir:/var/mail/x; "" = not said
 	Quota    string            // quota rule such as *:bytes=1073741824; "" = none
 	Fields   map[string]string // everything that the answer carried; not to be changed
+}
+
+// Maildir returns the directory that the mail location names, such as
+// maildir:~/Mail:INDEX=/x, or Maildir in the home where there is no location;
+// "" where that is no absolute path or another kind of mailbox.
+func (u User) Maildir() string {
+	dir := "~/Maildir"
+	if u.Mail != "" {
+		rest, ok := strings.CutPrefix(u.Mail, "maildir:")
+		if !ok {
+			return ""
+		}
+		dir, _, _ = strings.Cut(rest, ":")
+	}
+	if rest, ok := strings.CutPrefix(dir, "~/"); ok && u.Home != "" {
+		dir = filepath.Join(u.Home, rest)
+	}
+	if !filepath.IsAbs(dir) {
+		return ""
+	}
+	return filepath.Clean(dir)
 }
 
 // UserDB is a connection, made when needed and shared, to a server's master

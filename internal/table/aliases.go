@@ -350,7 +350,7 @@ func parseTarget(item, domain string) (target, error) {
 
 func includeTarget(path string) (target, error) {
 	if !filepath.IsAbs(path) || filepath.Clean(path) != path || strings.IndexByte(path, 0) >= 0 {
-		return target{}, errors.New(":include: needs an absolute path without . or ..")
+		return target{}, errors.New("an included file needs an absolute path without dots in it")
 	}
 	return target{include: path}, nil
 }

@@ -104,7 +104,7 @@ func (e *Editor) SetAlias(addr address.Address, targets []string) error {
 	line := name + ": " + strings.Join(targets, ", ")
 	entry, err := parseAlias(addr.Domain, line)
 	if err == nil && (len(entry.Targets) != len(targets) || entry.Name != address.KeyLocal(addr.Local)) {
-		err = errors.New("each target must be one address, local part or :include:")
+		err = errors.New("each target must be one address, local part or included file")
 	}
 	if err == nil && isComment([]byte(line)) {
 		err = errors.New("the line would be a comment")
