@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -292,18 +293,20 @@ func (p *player) halfClose() error {
 }
 
 func (p *player) note(c *peer, mark, text string) {
-	p.transcript.add(fmt.Sprintf("  %d %s %s\n", c.number, mark, text))
+	p.transcript.add(c.number, mark, text)
 }
 
 // A transcript keeps the last part of the talk.
-type transcript struct{ text string }
+type transcript struct{ text []byte }
 
-func (t *transcript) add(line string) {
-	t.text += line
+func (t *transcript) add(number int, mark, text string) {
+	t.text = append(strconv.AppendInt(append(t.text, "  "...), int64(number), 10), ' ')
+	t.text = append(append(t.text, mark...), ' ')
+	t.text = append(append(t.text, text...), '\n')
 	if len(t.text) > 2*maxTranscript {
-		t.text = t.text[len(t.text)-maxTranscript:]
+		t.text = append(t.text[:0], t.text[len(t.text)-maxTranscript:]...)
 	}
 }
 
 // String returns the talk, or its end.
-func (t *transcript) String() string { return t.text }
+func (t *transcript) String() string { return string(t.text) }

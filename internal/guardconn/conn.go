@@ -152,7 +152,7 @@ func (c *Conn) readSocket(p []byte) (int, error) {
 			c.timing.got(n, c.o.Now)
 			return n, nil
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) && !isTimeout(err) {
 			err = c.timing.expired(c.o.Now())
 			if err == nil {
 				continue // the window of the rate began anew
@@ -308,6 +308,9 @@ func (c *Conn) send(p []byte) error {
 			_, err = c.sock.Write(piece)
 		} else {
 			err = c.wire.encrypt(t, piece)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = &TimeoutError{"write", c.o.WriteTimeout}
 		}
 		if err != nil {
 			c.failed = err

@@ -488,3 +488,5 @@ func TestStdinSocket(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+func tlsClient(c net.Conn) net.Conn { return tls.Client(c, trusting) }

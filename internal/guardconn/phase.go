@@ -28,7 +28,7 @@ var ErrShutdown = errors.New("the server is shutting down")
 
 // A TimeoutError is a client that was too slow.
 type TimeoutError struct {
-	Limit string        // idle, whole or rate: the field of Phase
+	Limit string        // idle, whole or rate: the field of Phase; write: it took no output
 	After time.Duration // its value; for rate the window
 }
 
