@@ -96,9 +96,9 @@ func (f *Folder) transferOnce(uids []uint32, dst *Folder, t transfer) (src, dstU
 		dst.host.countQuota(dst.account.root, bytes, int64(len(items)))
 	}
 	if t.move {
-		err = f.left(uids, bytes, charged)
+		f.left(uids, bytes, charged)
 	}
-	return uids, dstUIDs, err
+	return uids, dstUIDs, nil
 }
 
 // itemsFor prepares messages for another folder.
@@ -148,7 +148,7 @@ func (s *Snapshot) keywordNames(m *Message) []string {
 }
 
 // left takes messages that were moved away out of the snapshot.
-func (f *Folder) left(uids []uint32, bytes int64, charged bool) error {
+func (f *Folder) left(uids []uint32, bytes int64, charged bool) {
 	f.newOK = false
 	f.amend(func(s *scan) {
 		for _, uid := range uids {
@@ -165,5 +165,9 @@ func (f *Folder) left(uids []uint32, bytes int64, charged bool) error {
 	if charged {
 		f.host.countQuota(f.account.root, -bytes, -int64(len(uids)))
 	}
-	return f.host.o.Disk.SyncDir(f.path("cur"))
+	// The messages are durable where they are now. If this fails, a power cut
+	// may leave them here as well: no reason to say that they were not moved.
+	if err := f.host.o.Disk.SyncDir(f.path("cur")); err != nil {
+		f.host.trouble("cannot make it durable that messages were moved away", f.dir, err)
+	}
 }

@@ -107,10 +107,11 @@ func (a *Account) Delete(name string) error {
 	if err := a.host.o.Disk.MoveUnsynced(dir, trash); err != nil {
 		return temporary("cannot delete the folder", dir, err)
 	}
-	a.vanish(dir)
 	if err := a.host.o.Disk.SyncDir(a.root); err != nil {
+		os.Rename(trash, dir)
 		return temporary("cannot delete the folder", dir, err)
 	}
+	a.vanish(dir)
 	a.host.countQuota(a.root, -bytes, -messages)
 	if err := os.RemoveAll(trash); err != nil {
 		a.host.trouble("cannot remove what is left of a deleted folder", trash, err)
