@@ -235,10 +235,10 @@ func (rcpt *Recipient) status() string {
 	if class == "" {
 		class = "2"
 	}
-	if !wellFormed(rcpt.Status) || rcpt.Status[:1] != class {
+	if !wellFormed(rcpt.Status) {
 		return class + ".0.0"
 	}
-	return rcpt.Status
+	return class + rcpt.Status[1:]
 }
 
 func wellFormed(code string) bool {
