@@ -16,6 +16,10 @@ type turnstile struct {
 	served  map[string]int // by network, since somebody began to wait
 }
 
+// maxServed is the most networks whose turns are counted; then the count
+// begins anew.
+const maxServed = 10000
+
 type waiter struct {
 	network string
 	open    chan struct{} // closed when it is the waiter's turn
@@ -76,6 +80,9 @@ func (t *turnstile) leave() {
 	}
 	w := t.waiting[next]
 	t.waiting = slices.Delete(t.waiting, next, next+1)
+	if len(t.served) >= maxServed {
+		clear(t.served)
+	}
 	t.served[w.network]++
 	close(w.open)
 }

@@ -225,7 +225,9 @@ func (c *client) end(id uint32) {
 
 // decide asks the Authenticator and sends its answer.
 func (c *client) decide(ctx context.Context, r *Request) {
-	v := c.ask(ctx, r)
+	limited, cancel := context.WithTimeout(ctx, loginTime)
+	defer cancel()
+	v := c.ask(limited, r)
 	c.end(r.id)
 	if ctx.Err() != nil {
 		return // cancelled, or the connection is gone

@@ -22,12 +22,13 @@ import (
 
 // Limits of a server.
 const (
-	maxPending   = 1000             // logins under way on one connection
-	maxLogins    = 1000             // finished logins that wait for their master, per connection
-	loginKept    = 2 * time.Minute  // how long they wait
-	writeTime    = 10 * time.Second // for one reply
-	longestSulk  = time.Second      // pause of the accept loop when files run out
-	maxConnected = 4096             // connections of one server, both sockets together
+	maxPending   = 1000              // logins under way on one connection
+	maxLogins    = 1000              // finished logins that wait for their master, per connection
+	loginKept    = 2 * time.Minute   // how long they wait
+	loginTime    = 150 * time.Second // for one login, its client's thinking included
+	writeTime    = 10 * time.Second  // for one reply
+	longestSulk  = time.Second       // pause of the accept loop when files run out
+	maxConnected = 4096              // connections of one server, both sockets together
 )
 
 // Mechanism is a SASL mechanism that a server offers.
