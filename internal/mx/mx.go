@@ -39,9 +39,10 @@ type Target struct {
 	Secure bool       // name and address came from validated DNS
 }
 
-// String is "mx.example.org[192.0.2.1]".
+// String is "mx.example.org[192.0.2.1]", or "[192.0.2.1]" where there is no
+// name.
 func (t Target) String() string {
-	if t.Name == "" {
+	if t.Name == "" || strings.Trim(t.Name, "[]") == t.Addr.String() {
 		return "[" + t.Addr.String() + "]"
 	}
 	return t.Name + "[" + t.Addr.String() + "]"

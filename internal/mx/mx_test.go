@@ -288,8 +288,8 @@ func TestRouteToHost(t *testing.T) {
 	s, _ := searcher(t)
 	for host, want := range map[string]string{
 		"host.test":       "host.test[127.0.0.1]",
-		"127.0.0.1":       "127.0.0.1[127.0.0.1]",
-		"[::1]":           "[::1][::1]",
+		"127.0.0.1":       "[127.0.0.1]",
+		"[::1]":           "[::1]",
 		"me.example.test": "451 4.3.5",
 		"servfail.test":   "451 4.4.3",
 	} {

@@ -277,7 +277,7 @@ func TestWhatMayNotLeave(t *testing.T) {
 		{"8-bit header", "a: \xc3\xa9\r\n\r\nx\r\n", []string{"8BITMIME"}, "550 5.6.7"},
 	}
 	for _, tt := range tests {
-		for _, size := range []int{1, 7, 1 << 20} {
+		for _, size := range []int{7, 1 << 20} {
 			t.Run(fmt.Sprint(tt.name, size), func(t *testing.T) {
 				steps := with(hello(tt.keywords...), "C: MAIL FROM:<a@b.test>"+map[bool]string{true: " BODY=8BITMIME"}[tt.want[:9] != "554 5.6.3"]+
 					map[bool]string{true: " SMTPUTF8"}[tt.want[:9] != "550 5.6.7"])
