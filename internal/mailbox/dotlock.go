@@ -21,10 +21,12 @@ const (
 	lockFresh   = 2 * time.Second // younger than this: its owner is alive
 )
 
-// dotlock is a lock file that we hold.
+// dotlock is a lock file that we hold. It stays open, so that its inode cannot
+// become another lock's while we believe it to be ours.
 type dotlock struct {
 	path string
-	file os.FileInfo
+	file *os.File
+	info os.FileInfo
 }
 
 // locker takes dot locks for one process.
@@ -77,14 +79,14 @@ func (l *locker) try(path string) (*dotlock, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	fmt.Fprintf(f, "%d:%s", l.pid, l.host) // without it the lock is only aged, not probed
 	info, err := f.Stat()
 	if err != nil {
+		f.Close()
 		os.Remove(path)
 		return nil, err
 	}
-	return &dotlock{path: path, file: info}, nil
+	return &dotlock{path: path, file: f, info: info}, nil
 }
 
 // stale reports whether the owner of a lock is dead: its process is gone, or
@@ -132,7 +134,12 @@ func (l *locker) owner(path string) int {
 // breakLock removes a stale lock. It is moved aside first and looked at again,
 // so that a lock that somebody took meanwhile is given back.
 func (l *locker) breakLock(path string) {
-	judged, err := os.Lstat(path)
+	old, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer old.Close()
+	judged, err := old.Stat()
 	if err != nil {
 		return
 	}
@@ -152,10 +159,11 @@ func (d *dotlock) release() {
 	if d.held() {
 		os.Remove(d.path)
 	}
+	d.file.Close()
 }
 
 // held reports whether the lock is still ours.
 func (d *dotlock) held() bool {
 	info, err := os.Lstat(d.path)
-	return err == nil && os.SameFile(info, d.file)
+	return err == nil && os.SameFile(info, d.info)
 }
