@@ -134,7 +134,9 @@ func (r *Runner) attempt(j *job) {
 			continue // we hung up ourselves: it stays untried
 		}
 		t.take(results[i].Err, results[i].Reply, at)
-		t.host = j.lane.class.name
+		if !t.hop.Local {
+			t.host = hostOf(t.reply)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package queuerun
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"peyk/internal/dsn"
 	"peyk/internal/envelope"
@@ -123,12 +124,30 @@ func (m *message) wantsFull(kind string) bool {
 }
 
 func (m *message) recipient(t *target, s Settings) dsn.Recipient {
-	rcpt := dsn.Recipient{Original: t.orcpt, Final: t.name(), Action: string(t.action), Status: t.code, Diagnostic: t.reply, Last: t.at}
+	rcpt := dsn.Recipient{Original: t.orcpt, Final: t.name(), Action: string(t.action), Status: t.code, RemoteMTA: t.host, Diagnostic: t.reply, Last: t.at}
 	if t.action == spool.Delayed {
 		rcpt.RetryUntil = m.arrived.Add(s.Lifetime)
 	}
 	return rcpt
 }
 
-// dsnPassedOn understands remote's word for it.
-func dsnPassedOn(reply string) bool { return false }
+// dsnPassedOn understands remote's word for it, "relayed to HOST dsn=yes said:
+// …". What follows is another host's text, and does not count.
+func dsnPassedOn(reply string) bool {
+	ours, _, _ := strings.Cut(reply, " said: ")
+	return strings.HasSuffix(ours, " dsn=yes")
+}
+
+// hostOf returns the host that remote names in a reply: "relayed to HOST" or
+// "host HOST", HOST being name[address]. "" if it names none.
+func hostOf(reply string) string {
+	words := strings.Fields(reply)
+	for i := 2; i+1 < len(words) && i < 4; i++ {
+		if words[i] != "host" && (words[i-1] != "relayed" || words[i] != "to") {
+			continue
+		}
+		host, _, _ := strings.Cut(words[i+1], "[")
+		return strings.TrimRight(host, ":")
+	}
+	return ""
+}

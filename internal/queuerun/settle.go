@@ -100,6 +100,14 @@ func (r *Runner) expire(m *message) {
 	}
 }
 
+// via is the server that had the target; "" if none did.
+func (t *target) via() string {
+	if t.hop.Address == "" {
+		return ""
+	}
+	return t.hop.via()
+}
+
 func (t *target) name() string {
 	if t.key.Final != "" {
 		return t.key.Final
@@ -130,7 +138,7 @@ func (m *message) tell(now time.Time) {
 		if event == "" || t.early {
 			continue
 		}
-		pairs := []any{"to", t.name(), "for", differs(t.key.Original, t.name()), "via", t.host, "destination", t.hop.Destination,
+		pairs := []any{"to", t.name(), "for", differs(t.key.Original, t.name()), "via", t.via(), "host", t.host, "destination", t.hop.Destination,
 			"status", t.code, "reply", t.reply, "delay", age}
 		if !t.next.IsZero() {
 			pairs = append(pairs, "next", t.next)

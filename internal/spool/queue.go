@@ -65,10 +65,10 @@ func (q *Queue) Make() error {
 	}{{"", 0o751}, {"drop", 0o751}, {string(inTmp), dropMode}, {string(InDrop), dropMode},
 		{string(inQueue), 0o700}, {string(InHold), 0o700}, {string(InCorrupt), 0o700}} {
 		path := filepath.Join(q.dir, d.name)
-		err := q.disk.Mkdir(path, d.mode.Perm())
-		if errors.Is(err, fs.ErrExist) {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			continue
 		}
+		err := q.disk.Mkdir(path, d.mode.Perm())
 		if err == nil {
 			err = os.Chmod(path, d.mode)
 		}
