@@ -118,10 +118,10 @@ func start(p Program, c *cli.Context) int {
 }
 
 func (p Program) powers(c *control.Config) Powers {
-	if p.Powers == nil {
-		return Powers{}
+	var powers Powers
+	if p.Powers != nil {
+		powers = p.Powers(c)
 	}
-	powers := p.Powers(c)
 	powers.ReadOnly = append([]string{c.Dir()}, powers.ReadOnly...)
 	powers.ReadOnly = append(powers.ReadOnly, certificateDirs(c)...)
 	return powers

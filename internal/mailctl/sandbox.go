@@ -267,10 +267,10 @@ func (s *sandbox) run(ctx context.Context) error {
 	if err := family.start(ctx); err != nil {
 		return err
 	}
-	if err := s.writeEnv(); err != nil {
+	if err := s.welcome(ctx); err != nil {
 		return err
 	}
-	if err := s.welcome(ctx); err != nil {
+	if err := s.writeEnv(); err != nil { // last: whoever sees it may count on everything
 		return err
 	}
 	s.tell()

@@ -225,9 +225,9 @@ In another terminal, first:
 	. %[2]s
 
 Send:
-	printf 'Subject: hello\n\nHello Alice!\n' | curl -s smtp://$PEYK_SMTP --mail-from you@example.net --mail-rcpt $PEYK_USER1 -T -
+	printf 'Subject: hello\n\nHello Alice!\n' | curl -s --crlf smtp://$PEYK_SMTP --mail-from you@example.net --mail-rcpt $PEYK_USER1 -T -
 	swaks --server $PEYK_SMTP --from you@example.net --to $PEYK_USER1
-	printf 'Subject: from bob\n\nHi!\n' | curl -s --ssl-reqd --cacert $PEYK_CA smtp://localhost:%[3]s -u $PEYK_USER2:$PEYK_PASS2 --mail-from $PEYK_USER2 --mail-rcpt $PEYK_USER1 -T -
+	printf 'Subject: from bob\n\nHi!\n' | curl -s --crlf --ssl-reqd --cacert $PEYK_CA smtp://localhost:%[3]s -u $PEYK_USER2:$PEYK_PASS2 --mail-from $PEYK_USER2 --mail-rcpt $PEYK_USER1 -T -
 	printf 'Subject: local\n\nHi!\n' | sh -c "$PEYK_SENDMAIL $PEYK_USER1"
 Read:
 	curl -s --cacert $PEYK_CA imaps://localhost:%[4]s/INBOX -u $PEYK_USER1:$PEYK_PASS1 -X 'FETCH 1:* (FLAGS ENVELOPE)'
