@@ -95,20 +95,29 @@ func (s *session) fetchOne(i int, r *request) error {
 	return s.relieve()
 }
 
-// fetchItems appends all items, separated by spaces.
-func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
-	start := len(s.out)
-	if r.UID {
-		s.out = appendUint(append(s.out, "UID "...), m.UID)
+// item begins an item of the answer; all but the first follow a space.
+func (s *session) item(name string) {
+	if !s.firstItem {
 		s.out = append(s.out, ' ')
+	}
+	s.firstItem = false
+	s.out = append(s.out, name...)
+}
+
+// fetchItems appends all items.
+func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
+	s.firstItem = true
+	if r.UID {
+		s.item("UID ")
+		s.out = appendUint(s.out, m.UID)
 	}
 	flags, newly := m.Flags, r.seen && m.Flags&mailbox.Seen == 0
 	if newly {
 		flags |= mailbox.Seen
 	}
 	if r.Flags || newly {
-		s.out = s.sel.appendFlagSet(append(s.out, "FLAGS "...), m, flags)
-		s.out = append(s.out, ' ')
+		s.item("FLAGS ")
+		s.out = s.sel.appendFlagSet(s.out, m, flags)
 	}
 	if r.InternalDate {
 		if err := s.appendDate(m.UID); err != nil {
@@ -116,18 +125,13 @@ func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
 		}
 	}
 	if r.RFC822Size {
-		s.out = strconv.AppendInt(append(s.out, "RFC822.SIZE "...), m.Size, 10)
-		s.out = append(s.out, ' ')
+		s.item("RFC822.SIZE ")
+		s.out = strconv.AppendInt(s.out, m.Size, 10)
 	}
-	if l != nil {
-		if err := s.fetchContent(l, r); err != nil {
-			return err
-		}
+	if l == nil {
+		return nil
 	}
-	if len(s.out) > start && s.out[len(s.out)-1] == ' ' {
-		s.out = s.out[:len(s.out)-1]
-	}
-	return nil
+	return s.fetchContent(l, r)
 }
 
 func (s *session) appendDate(uid uint32) error {
@@ -135,9 +139,9 @@ func (s *session) appendDate(uid uint32) error {
 	if err != nil {
 		return stored(err)
 	}
-	s.out = append(s.out, `INTERNALDATE "`...)
+	s.item(`INTERNALDATE "`)
 	s.out = t.Local().AppendFormat(s.out, "02-Jan-2006 15:04:05 -0700")
-	s.out = append(s.out, `" `...)
+	s.out = append(s.out, '"')
 	return nil
 }
 
@@ -147,27 +151,26 @@ func (s *session) fetchContent(l *letter, r *request) error {
 		if err := l.readHeader(); err != nil {
 			return stored(err)
 		}
-		s.out = append(s.out, "ENVELOPE ("...)
+		s.item("ENVELOPE (")
 		s.out = mimescan.AppendEnvelope(s.out, l.header[:min(len(l.header), mimescan.MaxHeader)])
-		s.out = append(s.out, ") "...)
+		s.out = append(s.out, ')')
 	}
 	if b := r.BodyStructure; b != nil {
 		root, err := l.structure()
 		if err != nil {
 			return stored(err)
 		}
-		name := "BODY "
 		if b.Extended {
-			name = "BODYSTRUCTURE "
+			s.item("BODYSTRUCTURE ")
+		} else {
+			s.item("BODY ")
 		}
-		s.out = root.AppendBodyStructure(append(s.out, name...), b.Extended)
-		s.out = append(s.out, ' ')
+		s.out = root.AppendBodyStructure(s.out, b.Extended)
 	}
 	for i := range r.sections {
 		if err := s.sendSection(l, &r.sections[i]); err != nil {
 			return err
 		}
-		s.out = append(s.out, ' ')
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func startServer(t testing.TB, settings map[string]string) *testServer {
 		Now: time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
 	o.Hostname = "imap.test"
 	ts.listen(t, "imap", o, guardconn.Options{})
-	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS})
+	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS, HandshakeTimeout: o.Limits.LoginTime})
 	o.Preauth = filepath.Join(ts.dir, "alice")
 	ts.listen(t, "preauth", o, guardconn.Options{})
 	return ts

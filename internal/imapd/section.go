@@ -156,7 +156,8 @@ func (e *brokenError) Error() string { return fmt.Sprintf("message cut short: %v
 
 // sendSection appends one section, or sends it when it is large.
 func (s *session) sendSection(l *letter, sec *section) error {
-	s.out = append(append(s.out, sec.label...), ' ')
+	s.item(sec.label)
+	s.out = append(s.out, ' ')
 	if sec.HeaderFields != nil || sec.HeaderFieldsNot != nil {
 		return s.sendFields(l, sec)
 	}
@@ -165,7 +166,7 @@ func (s *session) sendSection(l *letter, sec *section) error {
 		return stored(err)
 	}
 	if !ok {
-		s.out = append(s.out, "NIL"...) // RFC 3501 §7.4.2: nstring
+		s.openLiteral(0) // clients expect a string, as from Dovecot, rather than NIL
 		return nil
 	}
 	if l.data != nil {
@@ -224,7 +225,7 @@ func (s *session) sendFields(l *letter, sec *section) error {
 		return stored(err)
 	}
 	if !ok {
-		s.out = append(s.out, "NIL"...)
+		s.openLiteral(0)
 		return nil
 	}
 	names, want := sec.HeaderFields, true
@@ -324,10 +325,7 @@ func (s *session) sendSpan(l *letter, span mimescan.Span, partial *imap.SectionP
 	}
 	from, to := within(c.total, partial)
 	s.openLiteral(to - from)
-	if err := s.stream(l, from, to); err != nil {
-		return err
-	}
-	return nil
+	return s.stream(l, from, to)
 }
 
 var errEnough = errors.New("enough")

@@ -45,6 +45,8 @@ type session struct {
 	failures int // logins that failed
 	count    counters
 	flushes  int // how often output went out
+
+	firstItem bool // of the FETCH answer that is being written
 	cursor   cursor
 }
 

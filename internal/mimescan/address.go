@@ -178,6 +178,10 @@ func (x *lexer) bare(text string, words int, f func(address)) {
 	if words == 0 {
 		return // garbage: toSeparator passes it
 	}
+	if strings.Contains(text, " ") {
+		f(address{name: text, hasName: true}.filled())
+		return
+	}
 	f(address{mailbox: text}.filled())
 }
 

@@ -1,10 +1,13 @@
 package mimescan
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // emptyPart stands in a multipart without parts, which RFC 3501's grammar
 // does not know.
-const emptyPart = `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0)`
+const emptyPart = `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0`
 
 // AppendBodyStructure appends the IMAP body structure of p with its
 // parentheses: BODYSTRUCTURE when extended, else BODY (RFC 3501 §7.4.2).
@@ -24,6 +27,10 @@ func (p *Part) appendMultipart(dst []byte, extended bool) []byte {
 	}
 	if len(p.Parts) == 0 {
 		dst = append(dst, emptyPart...)
+		if extended {
+			dst = append(dst, " NIL NIL NIL NIL"...)
+		}
+		dst = append(dst, ')')
 	}
 	dst = append(dst, ' ')
 	dst = AppendString(dst, p.Subtype)
@@ -114,7 +121,7 @@ func appendLanguages(dst []byte, tags []string) []byte {
 // appendParams appends a parameter list; text has a character set even if the
 // header does not say so (RFC 2045 §5.2).
 func appendParams(dst []byte, params []Param, text bool) []byte {
-	if text && param(params, "charset") == "" {
+	if text && !slices.ContainsFunc(params, func(p Param) bool { return foldEqual(p.Name, "charset") }) {
 		params = append(params[:len(params):len(params)], Param{"charset", "us-ascii"})
 	}
 	if len(params) == 0 {

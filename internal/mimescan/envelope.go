@@ -48,22 +48,19 @@ func oneOf(name []byte, a string, ifA int, b string, ifB int) int {
 }
 
 // AppendEnvelope appends the IMAP envelope of a raw header, without its
-// parentheses (RFC 3501 §7.4.2). Of fields that must not be repeated, the
-// last counts.
+// parentheses (RFC 3501 §7.4.2). Of texts that are there twice the last
+// counts; addresses are those of all fields of the name.
 func AppendEnvelope(dst, header []byte) []byte {
-	var values [envelopeFields][]byte
+	var values [envelopeFields][][]byte
 	Fields(header, func(name, value []byte) bool {
 		if i := envelopeField(name); i >= 0 {
-			values[i] = value
-			if value == nil {
-				values[i] = []byte{}
-			}
+			values[i] = append(values[i], value)
 		}
 		return true
 	})
-	dst = appendText(dst, values[fieldDate])
+	dst = appendText(dst, values[fieldDate], AppendString)
 	dst = append(dst, ' ')
-	dst = appendText(dst, values[fieldSubject])
+	dst = appendText(dst, values[fieldSubject], AppendHuman)
 	from := appendAddresses(nil, values[fieldFrom])
 	dst = append(append(dst, ' '), from...)
 	for i := fieldSender; i <= fieldBcc; i++ {
@@ -75,21 +72,21 @@ func AppendEnvelope(dst, header []byte) []byte {
 		}
 	}
 	dst = append(dst, ' ')
-	dst = appendText(dst, values[fieldInReplyTo])
+	dst = appendText(dst, values[fieldInReplyTo], AppendString)
 	dst = append(dst, ' ')
-	return appendText(dst, values[fieldMessageID])
+	return appendText(dst, values[fieldMessageID], AppendString)
 }
 
-func appendText(dst, value []byte) []byte {
-	if value == nil {
+func appendText(dst []byte, values [][]byte, as func([]byte, string) []byte) []byte {
+	if len(values) == 0 {
 		return append(dst, "NIL"...)
 	}
-	return AppendString(dst, Unfold(value))
+	return as(dst, Unfold(values[len(values)-1]))
 }
 
-func appendAddresses(dst, value []byte) []byte {
+func appendAddresses(dst []byte, values [][]byte) []byte {
 	before := len(dst)
-	if value != nil {
+	for _, value := range values {
 		addressList(Unfold(value), func(a address) {
 			if len(dst) == before {
 				dst = append(dst, '(')
@@ -112,9 +109,9 @@ func (a address) append(dst []byte) []byte {
 		return append(dst, "(NIL NIL NIL NIL)"...)
 	}
 	dst = append(dst, '(')
-	dst = appendOptional(dst, a.name, a.hasName)
+	dst = appendOptional(dst, a.name, a.hasName, AppendHuman)
 	dst = append(dst, ' ')
-	dst = appendOptional(dst, a.route, a.hasRoute)
+	dst = appendOptional(dst, a.route, a.hasRoute, AppendString)
 	dst = append(dst, ' ')
 	dst = AppendString(dst, a.mailbox)
 	dst = append(dst, ' ')
@@ -122,9 +119,9 @@ func (a address) append(dst []byte) []byte {
 	return append(dst, ')')
 }
 
-func appendOptional(dst []byte, s string, ok bool) []byte {
+func appendOptional(dst []byte, s string, ok bool, as func([]byte, string) []byte) []byte {
 	if !ok {
 		return append(dst, "NIL"...)
 	}
-	return AppendString(dst, s)
+	return as(dst, s)
 }

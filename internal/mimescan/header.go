@@ -54,19 +54,20 @@ func cutField(header []byte) (field, rest []byte) {
 	}
 }
 
-// Unfold removes the line ends of a field's value, and makes NUL, which no
-// IMAP string can hold, the octet 0x80.
+// Unfold removes the line ends of a field's value. A CR without LF becomes a
+// space, and NUL, which no IMAP string can hold, U+FFFD.
 func Unfold(value []byte) string {
 	if !bytes.ContainsAny(value, "\r\n\x00") {
 		return string(value)
 	}
-	out := make([]byte, 0, len(value))
-	for _, c := range value {
-		switch c {
-		case '\r', '\n':
-		case 0:
-			out = append(out, 0x80)
-		default:
+	out := make([]byte, 0, len(value)+2)
+	for i, c := range value {
+		switch {
+		case c == 0:
+			out = append(out, "\ufffd"...)
+		case c == '\r' && (i+1 == len(value) || value[i+1] != '\n'):
+			out = append(out, ' ')
+		case c != '\r' && c != '\n':
 			out = append(out, c)
 		}
 	}
@@ -124,7 +125,7 @@ func kindOf(typ, subtype string) kind {
 	switch {
 	case foldEqual(typ, "multipart"):
 		return multipart
-	case foldEqual(typ, "message") && (foldEqual(subtype, "rfc822") || foldEqual(subtype, "global")):
+	case foldEqual(typ, "message") && foldEqual(subtype, "rfc822"):
 		return message
 	}
 	return leaf

@@ -122,14 +122,14 @@ func (x *lexer) mimeToken() string {
 	return x.run(isToken)
 }
 
-// params takes parameters, each after a semicolon, as they stand: RFC 2231
-// pieces are joined by the client.
+// params takes parameters, each after a semicolon. Pieces of RFC 2231 are
+// joined; their percent signs stay for the client.
 func (x *lexer) params() []Param {
 	var all []Param
 	for len(all) < maxParams {
 		x.skip()
 		if x.done() {
-			return all
+			break
 		}
 		if !x.eat(';') {
 			x.run(func(c byte) bool { return c != ';' })
@@ -142,7 +142,7 @@ func (x *lexer) params() []Param {
 		}
 		all = append(all, Param{name, x.paramValue()})
 	}
-	return all
+	return joinPieces(all)
 }
 
 // paramValue takes a quoted string or, more leniently than RFC 2045, all up

@@ -118,7 +118,7 @@ func TestEnvelope(t *testing.T) {
 	for _, c := range []struct{ header, want string }{
 		{"", "NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL"},
 		{"From: A B <a@b.example>\nSubject: x \"y\"\n z\nTo: list: c@d.example, \"E, F\" <e@f.example>;, g@h.example (G)\n",
-			`NIL "x \"y\" z" (("A B" NIL "a" "b.example")) (("A B" NIL "a" "b.example")) (("A B" NIL "a" "b.example")) ((NIL NIL "list" NIL)(NIL NIL "c" "d.example")("E, F" NIL "e" "f.example")(NIL NIL NIL NIL)("G" NIL "g" "h.example")) NIL NIL NIL NIL`},
+			"NIL {7}\r\n" + `x "y" z (("A B" NIL "a" "b.example")) (("A B" NIL "a" "b.example")) (("A B" NIL "a" "b.example")) ((NIL NIL "list" NIL)(NIL NIL "c" "d.example")("E, F" NIL "e" "f.example")(NIL NIL NIL NIL)("G" NIL "g" "h.example")) NIL NIL NIL NIL`},
 		{"To: undisclosed-recipients:;\n", `NIL NIL NIL NIL NIL ((NIL NIL "undisclosed-recipients" NIL)(NIL NIL NIL NIL)) NIL NIL NIL NIL`},
 		{"To: <@r1.example,@r2.example:a@b.example>, \"q u\"@[192.0.2.1]\n", `NIL NIL NIL NIL NIL ((NIL "@r1.example,@r2.example" "a" "b.example")(NIL NIL "qu" "[192.0.2.1]")) NIL NIL NIL NIL`},
 		{"Cc: joe\nMessage-ID: <1@x>\nIn-Reply-To: <0@x>\nDate: today\n", `"today" NIL NIL NIL NIL NIL ((NIL NIL "joe" "MISSING_DOMAIN")) NIL "<0@x>" "<1@x>"`},

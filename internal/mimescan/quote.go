@@ -1,6 +1,9 @@
 package mimescan
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // maxEscapes is how many backslashes a quoted string may need before a
 // literal is the shorter form.
@@ -56,4 +59,18 @@ func AppendNString(dst []byte, s string) []byte {
 		return append(dst, "NIL"...)
 	}
 	return AppendString(dst, s)
+}
+
+// AppendHuman is AppendString for text that people read: runs of blanks
+// become one space. What this changes, or what would need a backslash, is
+// sent as a literal.
+func AppendHuman(dst []byte, s string) []byte {
+	text := s
+	if strings.ContainsAny(s, "\t ") {
+		text = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' }), " ")
+	}
+	if text != "" && text != s || strings.ContainsAny(text, `"\`) {
+		return AppendLiteral(dst, text)
+	}
+	return AppendString(dst, text)
 }
