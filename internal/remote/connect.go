@@ -55,6 +55,9 @@ func (p *opener) next(ctx context.Context) (*session, error) {
 			return s, nil
 		}
 		p.failed(t, err)
+		if errors.Is(err, errLoop) {
+			return nil, status.Of(err) // hosts that are tried after ourselves would send it back
+		}
 	}
 }
 
@@ -146,6 +149,9 @@ func (a *attempt) start(ctx context.Context, wantTLS bool) (*session, error) {
 	c := smtpclient.New(ctx, conn, smtpclient.Options{Hello: hello(o.Hostname, conn), Timeouts: o.Timeouts, Deadline: a.p.until, Now: o.Now})
 	s := &session{Client: c, target: a.t, tls: "none"}
 	err = c.Hello()
+	if err == nil {
+		err = a.notOurselves(s, conn)
+	}
 	if err == nil && wantTLS {
 		err = a.secure(ctx, s)
 	}
@@ -154,6 +160,25 @@ func (a *attempt) start(ctx context.Context, wantTLS bool) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// errLoop marks a connection that ended at ourselves.
+var errLoop = errors.New("the other end is this host")
+
+// notOurselves refuses a host that turns out to be this one: an address is
+// ours if a connection to it comes from it, and the name in its EHLO reply
+// tells where addresses are translated on the way. A route may lead here.
+func (a *attempt) notOurselves(s *session, conn net.Conn) error {
+	if a.p.to.host != "" {
+		return nil
+	}
+	local, err1 := netip.ParseAddrPort(conn.LocalAddr().String())
+	other, err2 := netip.ParseAddrPort(conn.RemoteAddr().String())
+	same := err1 == nil && err2 == nil && local.Addr().Unmap() == other.Addr().Unmap()
+	if same || strings.EqualFold(s.Name(), a.p.o.Hostname) {
+		return status.Newf(550, "5.4.6", "mail for %s loops back to this host", a.p.to).Because("connect to "+a.t.String(), errLoop)
+	}
+	return nil
 }
 
 func (a *attempt) dial(ctx context.Context) (net.Conn, error) {

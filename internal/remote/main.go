@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 
 	"peyk/internal/control"
@@ -137,32 +136,14 @@ func searcher(e *daemon.Env, c *control.Config, hostname string) *mx.Searcher {
 	}
 	families := c.Text(control.RemoteFamilies)
 	return &mx.Searcher{
-		Resolver:      &mx.Client{Server: server, Rand: e.Rand},
-		Rand:          e.Rand,
-		Self:          []string{hostname},
-		SelfAddresses: ownAddresses(e.Log),
-		MaxHosts:      c.Int(control.RemoteHosts),
-		MaxAddresses:  c.Int(control.RemoteAddresses),
-		NoIPv4:        families == "ipv6",
-		NoIPv6:        families == "ipv4",
+		Resolver:     &mx.Client{Server: server, Rand: e.Rand},
+		Rand:         e.Rand,
+		Self:         []string{hostname},
+		MaxHosts:     c.Int(control.RemoteHosts),
+		MaxAddresses: c.Int(control.RemoteAddresses),
+		NoIPv4:       families == "ipv6",
+		NoIPv6:       families == "ipv4",
 	}
-}
-
-// ownAddresses are those of this machine's interfaces: an MX record that leads
-// to one of them is a loop.
-func ownAddresses(log *eventlog.Log) []netip.Addr {
-	list, err := net.InterfaceAddrs()
-	if err != nil {
-		log.Event(eventlog.Trouble, "reason", "cannot list the addresses of this machine, so loops are found by its name only", "error", err)
-		return nil
-	}
-	var own []netip.Addr
-	for _, a := range list {
-		if p, err := netip.ParsePrefix(a.String()); err == nil {
-			own = append(own, p.Addr().Unmap())
-		}
-	}
-	return own
 }
 
 func credentials(c *control.Config) (Credentials, error) {

@@ -1,9 +1,11 @@
 package remote
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -136,6 +138,31 @@ func TestPermanentAnswersEndTheSearch(t *testing.T) {
 				t.Errorf("%s, tried %s", got, w.tried())
 			}
 		})
+	}
+}
+
+func TestLoopsThatOnlyTheConnectionShows(t *testing.T) {
+	loop := "550 5.4.6 mail for two.test loops back to this host"
+	w := newWorld(t)
+	w.host("192.0.2.21", &host{name: "ME.example.test", keywords: modern})
+	w.host("192.0.2.22", &host{keywords: modern})
+	if got := w.replies("x@two.test"); got != loop || w.tried() != "192.0.2.21:25" {
+		t.Error(got, w.tried())
+	}
+	dial := w.o.Dial
+	w = newWorld(t, func(o *Options) {
+		o.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+			c, err := dial(ctx, to)
+			return named{c, netip.MustParseAddrPort("127.0.0.1:25")}, err
+		}
+	})
+	if got := w.replies("x@two.test"); got != loop {
+		t.Error(got)
+	}
+	w = newWorld(t, routes("* 192.0.2.21"))
+	w.host("192.0.2.21", &host{name: "me.example.test", keywords: modern})
+	if got := w.replies("x@two.test"); !strings.HasPrefix(got, "250") {
+		t.Error("a route may lead to ourselves:", got)
 	}
 }
 

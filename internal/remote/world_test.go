@@ -3,6 +3,7 @@ package remote
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -155,6 +156,7 @@ func (w *world) host(addr string, h *host) *host {
 type host struct {
 	w        *world
 	greeting string            // "220 host ESMTP"
+	name     string            // "host"
 	keywords []string          // of EHLO
 	secure   []string          // of EHLO within TLS; nil = keywords less STARTTLS
 	replies  map[string]string // by the beginning of a command; "close" closes, "hang" waits for ever
@@ -293,7 +295,7 @@ func (v *visit) ehlo() {
 	if v.secure && v.h.secure != nil {
 		keywords = v.h.secure
 	}
-	v.say("250-host")
+	v.say("250-" + cmp.Or(v.h.name, "host") + " greets you")
 	for _, k := range keywords {
 		if k != "STARTTLS" || !v.secure {
 			v.say("250-" + k)

@@ -62,6 +62,7 @@ type Client struct {
 	r       *bufio.Reader
 	out     []byte // commands not yet sent
 	o       Options
+	name    string            // that the server gives itself
 	ext     map[string]string // EHLO keyword, upper case → parameters
 	broken  error             // the session is of no use any more
 	release func() bool
@@ -95,6 +96,9 @@ func (c *Client) Extension(keyword string) (params string, ok bool) {
 	params, ok = c.ext[keyword]
 	return params, ok
 }
+
+// Name returns what the server called itself in its EHLO reply.
+func (c *Client) Name() string { return c.name }
 
 // TLS returns the state of TLS, nil in clear text.
 func (c *Client) TLS() *tls.ConnectionState { return c.secure }
@@ -135,6 +139,7 @@ func (c *Client) greeting() error {
 }
 
 func (c *Client) keywords(r Reply) {
+	c.name, _, _ = strings.Cut(strings.TrimSpace(r.Lines[0]), " ")
 	c.ext = make(map[string]string)
 	for _, line := range r.Lines[1:] {
 		keyword, params, _ := strings.Cut(strings.TrimSpace(line), " ")

@@ -52,6 +52,9 @@ func TestPipelinedTransactions(t *testing.T) {
 	if err := c.Hello(); err != nil {
 		t.Fatal(err)
 	}
+	if c.Name() != "mx.test" {
+		t.Error(c.Name())
+	}
 	m := &Mail{Sender: "a@b.test", SMTPUTF8: true, Ret: "HDRS", EnvID: "Q+1", Size: 19, Recipients: []envelope.Recipient{
 		{Address: "c@d.test", Notify: []string{"SUCCESS", "FAILURE"}, ORcpt: "rfc822;x=y@d.test"}, {Address: "e@d.test"}}}
 	results, err := c.Begin(m)
