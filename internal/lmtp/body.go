@@ -166,9 +166,10 @@ func (d *dataReader) lineOf(b []byte) (n int, hold bool) {
 	return i + 1, false
 }
 
-// check looks for what may not stand within a line.
+// check looks for what may not stand within a line. It outweighs a size over
+// the limit, so that the answer does not depend on how the input is cut.
 func (d *dataReader) check(text []byte) {
-	if d.bad == nil && (bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0) {
+	if d.bad != ErrContent && (bytes.IndexByte(text, '\r') >= 0 || bytes.IndexByte(text, 0) >= 0) {
 		d.bad = ErrContent
 	}
 }

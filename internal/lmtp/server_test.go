@@ -75,7 +75,7 @@ func FuzzSession(f *testing.F) {
 		begin + "DATA\r\nx\r\n..\r\n.\r\nQUIT\r\n", begin + "DATA\r\nx\n.\r\n\r\n.\r\nNOOP\r\n", begin + "BDAT 3 LAST\r\nabcNOOP\r\n",
 		begin + "BDAT 1\r\naBDAT 0\r\nRSET\r\nBDAT 5 LAST\r\nQUIT\r", begin + "BDAT 9999\r\nx", "BDAT 3\r\nabcQUIT\r\n",
 		begin + begin + "XFORWARD IDENT=a\r\nRSET\r\nXFORWARD IDENT=a\r\n", "GET / HTTP/1.1\r\n", "A\nB\r\n\x00\r\n\r\n\r\n",
-		begin + "DATA\r\n" + strings.Repeat("x", 6000) + "\r\n.\r\nNOOP\r\n", strings.Repeat("x", 5000), begin + "BDAT 2 LAST\r\nab" + begin,
+		begin + "DATA\r\n" + strings.Repeat("x", 6000) + "\r\n.\r\nNOOP\r\n", strings.Repeat("x", 5000), begin + "DATA\r\n" + strings.Repeat("x", 6000) + "\r.\r\n\r\n.\r\nNOOP\r\n", begin + "BDAT 2 LAST\r\nab" + begin,
 	} {
 		f.Add([]byte(seed), 3)
 	}
