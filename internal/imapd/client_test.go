@@ -147,7 +147,7 @@ func TestBytesComeBackAsTheyAre(t *testing.T) {
 	large.WriteString("Subject: large\n\n")
 	for i := range 40_000 {
 		large.WriteString(strings.Repeat("x", i%75))
-		large.WriteString([]string{"\n", "\r\n", "\r\r\n", "\n\n"}[i%4])
+		large.WriteString([]string{"\n", "\r\n", "\rx\n", "\n\n"}[i%4])
 	}
 	texts := []string{"\n", "x", "no colon\n\nbody", "Subject: nul \x00\n\n\x00\xff\n", "A: b\r\n\r\nc\r\rd\n", strings.Repeat("H: v\n", 100_000) + "\nbody\n",
 		"Content-Type: multipart/mixed; boundary=a\n\n" + strings.Repeat("--a\n\n", 20_000), large.String()}

@@ -47,7 +47,7 @@ type session struct {
 	flushes  int // how often output went out
 
 	firstItem bool // of the FETCH answer that is being written
-	cursor   cursor
+	cursor    cursor
 }
 
 // counters go into the log when the session ends.
