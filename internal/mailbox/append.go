@@ -188,6 +188,7 @@ func (f *Folder) took(tail uidTail, octets int64, fresh []Message) {
 	f.ids.raise(fresh[len(fresh)-1].UID)
 	f.amend(func(s *scan) {
 		for _, m := range fresh {
+			m.Recent, s.used = true, s.used|m.Keywords
 			s.messages = append(s.messages, m)
 			if f.index != nil {
 				f.index.add(s.messages, len(s.messages)-1)

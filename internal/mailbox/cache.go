@@ -56,14 +56,16 @@ func (f *Folder) loadCache() {
 	f.newStamp, f.curStamp, f.newOK, f.curOK = c.newStamp, c.curStamp, c.newOK, c.curOK
 	f.keywords.load(f.path(keywordsName))
 	s := &Snapshot{Generation: 1, UIDValidity: c.ids.header.validity, UIDNext: c.ids.header.next,
-		Messages: c.messages, odd: c.odd, Keywords: nameAll(f.keywords.names, c.messages)}
+		Messages: c.messages, odd: c.odd}
 	f.waiting = 0
 	for i := range s.Messages {
+		s.used |= s.Messages[i].Keywords
 		if s.Messages[i].where == inNew {
 			s.Messages[i].Recent = true
 			f.waiting++
 		}
 	}
+	s.Keywords = nameAll(f.keywords.names, s.used)
 	f.snap.Store(s)
 	f.saved = savedCache{curStamp: c.curStamp, curOK: c.curOK, messages: len(c.messages)}
 }

@@ -158,9 +158,9 @@ func (f *Folder) left(uids []uint32, bytes int64, charged bool) {
 			}
 			f.dropped(&s.messages[i])
 			delete(s.odd, uid)
-			s.messages[i].UID = 0
+			s.messages[i].UID, s.pruned = 0, true
 		}
-		s.messages = dropZeroIf(s.messages, f)
+		f.prune(s)
 	})
 	if charged {
 		f.host.countQuota(f.account.root, -bytes, -int64(len(uids)))

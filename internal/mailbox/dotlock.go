@@ -48,8 +48,8 @@ func (l *locker) lock(ctx context.Context, path, protects string) (*dotlock, err
 		if d != nil || err != nil {
 			return d, err
 		}
-		if l.stale(path, protects) {
-			l.breakLock(path)
+		if old := l.stale(path, protects); old != nil {
+			l.breakLock(path, old)
 			continue
 		}
 		if time.Now().After(deadline) {
@@ -89,13 +89,20 @@ func (l *locker) try(path string) (*dotlock, error) {
 	return &dotlock{path: path, file: f, info: info}, nil
 }
 
-// stale reports whether the owner of a lock is dead: its process is gone, or
+// stale returns the lock file if its owner is dead: its process is gone, or
 // neither the lock nor the file it protects has changed for two minutes.
-func (l *locker) stale(path, protects string) bool {
+func (l *locker) stale(path, protects string) os.FileInfo {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return false // released: try again
+		return nil // released: try again
 	}
+	if l.dead(path, protects, info) {
+		return info
+	}
+	return nil
+}
+
+func (l *locker) dead(path, protects string, info os.FileInfo) bool {
 	age := l.now().Sub(info.ModTime())
 	if age >= 0 && age < lockFresh {
 		return false
@@ -131,18 +138,9 @@ func (l *locker) owner(path string) int {
 	return n
 }
 
-// breakLock removes a stale lock. It is moved aside first and looked at again,
-// so that a lock that somebody took meanwhile is given back.
-func (l *locker) breakLock(path string) {
-	old, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return
-	}
-	defer old.Close()
-	judged, err := old.Stat()
-	if err != nil {
-		return
-	}
+// breakLock removes a lock that was found stale. It is moved aside first and
+// looked at again, so that a lock that somebody took meanwhile is given back.
+func (l *locker) breakLock(path string, judged os.FileInfo) {
 	aside := fmt.Sprintf("%s.%d.%d", path, l.pid, time.Now().UnixNano())
 	if os.Rename(path, aside) != nil {
 		return

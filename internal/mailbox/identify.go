@@ -125,6 +125,7 @@ func (s *scan) place(i int, n found) {
 	base, info := splitName([]byte(n.name))
 	m.Flags, m.Keywords = parseInfo(base, info)
 	m.where = placeOf(n.dir, info, m.Flags, m.Keywords)
+	s.used |= m.Keywords
 	s.setOdd(m, n.dir+"/"+n.name)
 	if m.FileSize < 0 {
 		m.measured(n.size, n.wire)

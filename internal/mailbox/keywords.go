@@ -162,13 +162,11 @@ func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (
 }
 
 // usedLetters returns the letters that messages have, named or not.
-func (f *Folder) usedLetters() (used uint64) {
+func (f *Folder) usedLetters() uint64 {
 	if s := f.snap.Load(); s != nil {
-		for i := range s.Messages {
-			used |= s.Messages[i].Keywords
-		}
+		return s.used
 	}
-	return used
+	return 0
 }
 
 // writeKeywords replaces the file. Dovecot reads it again only when its time
@@ -205,11 +203,7 @@ func (f *Folder) writeKeywords(lock *dotlock, names []string) error {
 
 // nameAll returns the names for a snapshot: a letter that messages have but
 // that the file does not name is called as Dovecot calls it.
-func nameAll(names []string, messages []Message) []string {
-	var used uint64
-	for i := range messages {
-		used |= messages[i].Keywords
-	}
+func nameAll(names []string, used uint64) []string {
 	all := slices.Clone(names)
 	for i := range maxKeywords {
 		if used&(1<<i) == 0 {

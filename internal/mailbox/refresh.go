@@ -124,6 +124,7 @@ func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
 	if !readOnly {
 		f.moveNew(s)
 	}
+	f.countNew(s)
 	f.publish(s)
 	return nil
 }
@@ -259,6 +260,23 @@ func (f *Folder) moveNew(s *scan) {
 	f.newOK = f.newOK && !own.any
 }
 
+// countNew notes which messages lie in new/, or did, and are recent.
+func (f *Folder) countNew(s *scan) {
+	if !s.owned && f.waiting == 0 {
+		return
+	}
+	f.waiting = 0
+	for i := range s.messages {
+		m := &s.messages[i]
+		if s.owned {
+			m.Recent = m.where == inNew || len(f.recent) > 0 && f.recent[m.UID]
+		}
+		if m.where == inNew {
+			f.waiting++
+		}
+	}
+}
+
 // publish makes the scan the current snapshot, if it differs.
 func (f *Folder) publish(s *scan) {
 	old := f.snap.Load()
@@ -266,21 +284,15 @@ func (f *Folder) publish(s *scan) {
 	if old != nil {
 		next.Generation = old.Generation
 	}
-	if s.owned {
-		f.waiting = 0
-		for i := range s.messages {
-			m := &s.messages[i]
-			m.Recent = m.where == inNew || f.recent[m.UID]
-			if m.where == inNew {
-				f.waiting++
-			}
-		}
+	next.used = s.used
+	if old != nil {
+		next.used |= old.used
 	}
 	names := f.keywords.names
 	if old != nil && !s.owned && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && slices.Equal(old.Keywords, names) {
 		return
 	}
-	next.Keywords = nameAll(names, next.Messages)
+	next.Keywords = nameAll(names, next.used)
 	next.Generation++
 	f.snap.Store(next)
 }

@@ -119,6 +119,8 @@ type scan struct {
 	odd      map[uint32]string
 	owned    bool   // messages and odd are ours to change
 	seen     bitset // messages whose file was found
+	used     uint64 // keywords met
+	pruned   bool   // some messages have UID 0: they are to be taken out
 	curKnown bool   // cur was not listed: what was there is there
 	unknown  map[string]found
 	strange  []found // their names must be changed before they can get a UID
@@ -196,6 +198,7 @@ func (s *scan) compare(i int, dir string, name, info []byte) {
 	s.own()
 	m = &s.messages[i]
 	m.Flags, m.Keywords, m.where = flags, keywords, w
+	s.used |= keywords
 	s.setOdd(m, dir+"/"+string(name))
 }
 

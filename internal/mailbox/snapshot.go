@@ -36,7 +36,8 @@ type Snapshot struct {
 	Messages    []Message // ascending by UID
 	Keywords    []string  // index → name; "" is an index that no message has
 
-	odd map[uint32]string // paths below the folder, of messages with where == odd
+	used uint64            // at least the keywords that messages have
+	odd  map[uint32]string // paths below the folder, of messages with where == odd
 }
 
 // Find returns the 1-based sequence number of uid.

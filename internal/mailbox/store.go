@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 )
 
 // Store changes flags and keywords of messages, durably; the new state is in
@@ -84,22 +83,13 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 				break
 			}
 		}
-		s.messages = dropZeroIf(s.messages, f)
+		f.prune(s)
 	})
 	own.done()
 	if own.any {
 		err = errors.Join(err, f.host.o.Disk.SyncDir(f.path("cur")))
 	}
 	return left, err
-}
-
-// dropZeroIf takes out messages whose UID was set to 0, if there are any.
-func dropZeroIf(messages []Message, f *Folder) []Message {
-	if !slices.ContainsFunc(messages, func(m Message) bool { return m.UID == 0 }) {
-		return messages
-	}
-	f.index = nil
-	return dropZero(messages)
 }
 
 // rename gives the file of message i the name that its changed flags ask for.
@@ -119,11 +109,20 @@ func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) e
 	if from[:4] == "new/" {
 		f.newOK = false
 		f.recent[m.UID] = true
+		f.waiting = max(f.waiting-1, 0)
 	}
+	s.used |= m.Keywords
 	m.where = placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords)
 	s.messages[i] = m
 	s.setOdd(&s.messages[i], to)
 	return nil
+}
+
+// prune takes out messages whose UID was set to 0.
+func (f *Folder) prune(s *scan) {
+	if s.pruned {
+		s.messages, f.index = dropZero(s.messages), nil
+	}
 }
 
 // stillThere fails when a message that needs no change has another name by
@@ -156,7 +155,7 @@ func (f *Folder) Expunge(uids []uint32) error {
 		bytes, count = bytes+max(m.FileSize, 0), count+1
 		f.dropped(&m)
 		delete(s.odd, m.UID)
-		s.messages[i].UID = 0
+		s.messages[i].UID, s.pruned = 0, true
 		return nil
 	})
 	if count > 0 {
