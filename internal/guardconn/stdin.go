@@ -2,6 +2,7 @@ package guardconn
 
 import (
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"sync"
@@ -23,8 +24,11 @@ func Stdin(in, out *os.File) net.Listener {
 
 // stdio makes one connection of two files.
 func stdio(in, out *os.File) net.Conn {
-	if c, err := net.FileConn(in); err == nil {
-		return c
+	// FileConn makes whatever it is given non-blocking, so ask first.
+	if info, err := in.Stat(); err == nil && info.Mode().Type() == fs.ModeSocket {
+		if c, err := net.FileConn(in); err == nil {
+			return c
+		}
 	}
 	// Pipes and terminals may be shared with other processes, so they must stay
 	// blocking; two pumps give them deadlines.

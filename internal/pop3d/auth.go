@@ -146,7 +146,7 @@ func (s *session) plain(ctx context.Context, response string) {
 func (s *session) login(ctx context.Context, name string, response []byte) {
 	account, err := s.authenticate(ctx, response)
 	if err == nil && !s.server.recent.allow(account.User, s.o.Now(), s.o.LoginDelay) {
-		s.log.Event(eventlog.LoginFailed, "user", account.User, "client", s.remote, "reason", "login-delay")
+		s.log.Event(eventlog.LoginFailed, "user", account.User, "client", s.client, "reason", "login-delay")
 		s.reply("-ERR [LOGIN-DELAY] too soon after the last login") // RFC 2449 §8.1.2
 		return
 	}
@@ -155,11 +155,11 @@ func (s *session) login(ctx context.Context, name string, response []byte) {
 		return
 	}
 	if err := s.enter(ctx, account); err != nil {
-		s.log.Event(eventlog.LoginFailed, "user", account.User, "client", s.remote, "reason", "maildrop", "error", err)
+		s.log.Event(eventlog.LoginFailed, "user", account.User, "client", s.client, "reason", "maildrop", "error", err)
 		s.refuse(err)
 		return
 	}
-	s.log.Event(eventlog.Login, "client", s.remote, "tls", s.conn.TLSState() != nil, "messages", len(s.messages))
+	s.log.Event(eventlog.Login, "client", s.client, "tls", s.conn.TLSState() != nil, "messages", len(s.messages))
 	s.ok("maildrop is open")
 }
 
@@ -176,7 +176,7 @@ func (s *session) authenticate(ctx context.Context, response []byte) (Account, e
 // tried, never the password.
 func (s *session) denied(name string, err error) {
 	e := status.Of(err)
-	s.log.Event(eventlog.LoginFailed, "user", name, "client", s.remote, "error", err)
+	s.log.Event(eventlog.LoginFailed, "user", name, "client", s.client, "error", err)
 	if e.Temporary() {
 		s.reply("-ERR [SYS/TEMP] " + e.Text)
 		return

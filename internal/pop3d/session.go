@@ -38,6 +38,7 @@ type session struct {
 	log    *eventlog.Log
 	began  time.Time
 	remote netip.Addr
+	client string // remote for the log, "" on a pipe
 
 	// The AUTHORIZATION state.
 	user       string // of USER, until PASS
@@ -64,6 +65,7 @@ func newSession(s *Server, o *Options, conn *guardconn.Conn, id string) *session
 	ses.in = bufio.NewReaderSize(conn, readBuffer)
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		ses.remote = a.AddrPort().Addr().Unmap()
+		ses.client = ses.remote.String()
 	}
 	return ses
 }
@@ -239,7 +241,7 @@ func (s *session) end() {
 		s.drop.Close()
 	}
 	in, out := s.conn.Counts()
-	s.log.Event(eventlog.Closed, "client", s.remote, "reason", s.reason, "retrieved", s.retrieved, "octets", s.bytes,
+	s.log.Event(eventlog.Closed, "client", s.client, "reason", s.reason, "retrieved", s.retrieved, "octets", s.bytes,
 		"deleted", s.deleted, "in", in, "out", out, "seconds", strconv.FormatFloat(s.o.Now().Sub(s.began).Seconds(), 'f', 3, 64))
 }
 

@@ -26,7 +26,7 @@ func (s *session) stls(ctx context.Context, _ string) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.HandshakeTimeout)
 	defer cancel()
 	if err := s.conn.UpgradeTLS(ctx, s.o.TLS); err != nil {
-		s.log.Event(eventlog.TLSFailed, "client", s.remote, "error", err)
+		s.log.Event(eventlog.TLSFailed, "client", s.client, "error", err)
 		s.reason, s.over = "tls-failed", true
 	}
 }
