@@ -28,7 +28,11 @@ func Main(args []string) int {
 }
 
 func powers(c *control.Config) daemon.Powers {
-	return daemon.Powers{ReadOnly: []string{c.Text(control.RemoteCA)}, ConnectTCP: true}
+	powers := daemon.Powers{ConnectTCP: true}
+	if ca := c.Text(control.RemoteCA); ca != "" {
+		powers.ReadOnly = []string{ca}
+	}
+	return powers
 }
 
 func run(ctx context.Context, e *daemon.Env) error {

@@ -50,15 +50,21 @@ func (g *guard) check(p []byte) error {
 type bodyWriter struct {
 	c     *Client
 	guard guard
-	in    [readSize]byte
 	out   []byte
 }
 
-func (w *bodyWriter) copy(r io.Reader) error {
-	w.out = make([]byte, 0, sendSize)
+// copy sends what r holds, of which size octets are expected (0 = unknown):
+// most messages need no large buffers.
+func (w *bodyWriter) copy(r io.Reader, size int64) error {
+	n := int64(readSize)
+	if size > 0 {
+		n = min(n, size)
+	}
+	in := make([]byte, n)
+	w.out = make([]byte, 0, n+n/8)
 	for {
-		n, err := r.Read(w.in[:])
-		if err := w.add(w.in[:n]); err != nil {
+		n, err := r.Read(in)
+		if err := w.add(in[:n]); err != nil {
 			return err
 		}
 		if err == io.EOF {

@@ -314,7 +314,7 @@ func (c *Client) Body(m *Mail, r io.Reader) (Reply, error) {
 		empty: true,
 		last:  '\n',
 	}}
-	if err := w.copy(r); err != nil {
+	if err := w.copy(r, m.Size); err != nil {
 		// Never a final dot after half a message: the server drops it.
 		return Reply{}, c.fatal(err)
 	}
