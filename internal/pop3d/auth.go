@@ -84,7 +84,7 @@ func (s *session) auth(ctx context.Context, arg string) {
 	}
 }
 
-// mechanisms answers AUTH without an argument, which RFC 1734 clients send.
+// mechanisms answers AUTH without an argument, which old clients send to ask.
 func (s *session) mechanisms() {
 	s.ok("mechanisms follow")
 	l := listing{w: s.conn}
