@@ -98,9 +98,12 @@ func TestDeliverToMany(t *testing.T) {
 }
 
 func TestDeliverOneIsFiveSteps(t *testing.T) {
+	var mu sync.Mutex
 	var steps []string
 	h := newTestHost(t, func(o *Options) {
 		o.Disk = &commit.Disk{Hook: func(s commit.Step, p string) error {
+			mu.Lock()
+			defer mu.Unlock()
 			steps = append(steps, string(s)+" "+filepath.Base(filepath.Dir(p)))
 			return nil
 		}}
