@@ -6,11 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"peyk/internal/control"
 	"peyk/internal/dialog"
+	"peyk/internal/envelope"
 	"peyk/internal/lmtp"
 )
 
@@ -80,4 +84,43 @@ func listen(t testing.TB, agent *Agent, o lmtp.Options) string {
 		os.RemoveAll(dir)
 	})
 	return path
+}
+
+// The whole way of a local message but for the queue: LMTP client, server,
+// durable Maildir delivery.
+func BenchmarkDelivery(b *testing.B) {
+	for _, clients := range []int{1, 10, 50} {
+		b.Run(strconv.Itoa(clients), func(b *testing.B) { benchmarkDelivery(b, clients) })
+	}
+}
+
+func benchmarkDelivery(b *testing.B, clients int) {
+	h := newHouse(b, "alice", "bob")
+	path := listen(b, h.agent, lmtp.Options{})
+	message := "Subject: x\r\n\r\n" + strings.Repeat("0123456789abcdef\r\n", 226)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range clients {
+		wg.Go(func() {
+			c, err := lmtp.Dial(context.Background(), "unix", path, "b", lmtp.Timeouts{})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer c.Close()
+			to := envelope.Recipient{Address: []string{"alice@x.test", "bob@x.test"}[i%2]}
+			for left.Add(-1) >= 0 {
+				got, err := c.Deliver(context.Background(), &lmtp.Transaction{QueueID: "Q", Sender: "s@far.test",
+					Recipients: []envelope.Recipient{to}, Size: int64(len(message)), Message: strings.NewReader(message)})
+				if err != nil || got[0].Err != nil {
+					b.Error(got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
