@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,5 +166,71 @@ func BenchmarkHotPath(b *testing.B) {
 			wg.Wait()
 			<-all
 		})
+	}
+}
+
+// BenchmarkBigQueue starts with 100,000 messages that wait, each with its
+// journal, and measures the time until all are known, what they cost in
+// memory, and how long a new message takes meanwhile.
+func BenchmarkBigQueue(b *testing.B) {
+	const waiting = 100000
+	q := spool.OpenQueue(b.TempDir(), new(commit.Disk))
+	if err := q.Make(); err != nil {
+		b.Fatal(err)
+	}
+	fill(b, q, waiting)
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		seen := make(chan struct{}, 1)
+		dial := serve(b, &mailboxes{every: func(int64) { seen <- struct{}{} }})
+		ready := make(chan struct{})
+		r := New(Options{Queue: q, Log: nil, Now: time.Now, Rand: rand.Reader, Router: hops{}, Local: dial, Remote: dial,
+			Ready: func() error { close(ready); return nil },
+			Settings: Settings{Hostname: "here.test", Retry: []time.Duration{24 * time.Hour}, Lifetime: 100 * time.Hour, Poll: time.Hour,
+				LocalConcurrency: 50, RemoteConcurrency: 50, DestinationConcurrency: 20}})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		start := time.Now()
+		go func() { done <- r.Serve(ctx) }()
+		<-ready
+		readied := time.Since(start)
+		drop(b, q.Drop(), []byte(text))
+		<-seen
+		first := time.Since(start)
+		for known := 0; known < waiting; {
+			time.Sleep(time.Millisecond)
+			r.mu.Lock()
+			known = len(r.known)
+			r.mu.Unlock()
+		}
+		loaded := time.Since(start)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(readied.Seconds(), "s/ready")
+		b.ReportMetric(first.Seconds(), "s/first")
+		b.ReportMetric(loaded.Seconds(), "s/loaded")
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/1e6, "MB/heap")
+		cancel()
+		<-done
+	}
+}
+
+// fill puts messages into the queue whose time comes in hours.
+func fill(b *testing.B, q *spool.Queue, n int) {
+	e := &envelope.Envelope{Sender: "a@there.test", Recipients: []envelope.Recipient{{Address: "x@far.test"}}}
+	next := time.Now().Add(10 * time.Hour)
+	for range n {
+		e.ID, _ = spool.NewID(time.Now(), rand.Reader)
+		e.Size = int64(len(text))
+		e.Sum = crc32.ChecksumIEEE([]byte(text))
+		if err := os.WriteFile(filepath.Join(q.Dir(), "queue", e.ID), append(e.Append(nil), text...), 0o640); err != nil {
+			b.Fatal(err)
+		}
+		line := spool.AppendRecord(nil, &spool.Record{Time: time.Now(), Action: spool.Delayed, Status: "4.4.1", Original: "x@far.test", Final: "x@far.test", Next: next, Reply: "450 4.4.1 no answer"})
+		if err := os.WriteFile(filepath.Join(q.Dir(), "queue", e.ID+".log"), line, 0o600); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

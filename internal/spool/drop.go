@@ -74,7 +74,10 @@ func (d *Drop) Room(size int64) error {
 
 // Flush asks queue-run to try every waiting message now.
 func (d *Drop) Flush() error {
-	f, err := os.OpenFile(d.path("new", flushName), os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o660)
+	f, err := os.OpenFile(d.path("new", flushName), os.O_CREATE|os.O_EXCL|os.O_WRONLY|unix.O_NOFOLLOW, 0o660)
+	if errors.Is(err, os.ErrExist) {
+		return nil // somebody asked already, and has no answer yet
+	}
 	if err != nil {
 		return fmt.Errorf("cannot ask queue-run to flush: %w", err)
 	}

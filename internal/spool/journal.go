@@ -50,11 +50,11 @@ const (
 	stamp      = "2006-01-02T15:04:05Z"
 )
 
-// appendRecord appends the line of r to dst: eight hexadecimal digits of
+// AppendRecord appends the journal line of r to dst: eight hexadecimal digits of
 // CRC-32 over the rest of the line, then time, action, status, original and
 // final recipient, host and next attempt, each without blanks (xtext, "-"
 // when there is none), then the reply.
-func appendRecord(dst []byte, r *Record) []byte {
+func AppendRecord(dst []byte, r *Record) []byte {
 	start := len(dst)
 	dst = append(dst, "00000000 "...)
 	dst = r.Time.UTC().AppendFormat(dst, stamp)
@@ -109,7 +109,7 @@ func oneLine(s string) string {
 
 // ParseJournal reads a journal. What follows the last line feed is a record
 // that a crash tore: it is left out, and whole is the length of the rest.
-// Anything else that appendRecord did not write is ErrJournal.
+// Anything else that AppendRecord did not write is ErrJournal.
 func ParseJournal(data []byte) (records []Record, whole int64, err error) {
 	end := bytes.LastIndexByte(data, '\n') + 1
 	text := string(data[:end])
@@ -140,7 +140,7 @@ func parseRecord(line string) (Record, error) {
 		return r, ErrJournal
 	}
 	// One spelling for each record, and the checksum, in one comparison.
-	if string(appendRecord(nil, &r)) != line+"\n" {
+	if string(AppendRecord(nil, &r)) != line+"\n" {
 		return r, ErrJournal
 	}
 	return r, nil

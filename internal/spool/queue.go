@@ -228,7 +228,7 @@ func (q *Queue) Record(id string, records ...Record) error {
 	}
 	var lines []byte
 	for i := range records {
-		lines = appendRecord(lines, &records[i])
+		lines = AppendRecord(lines, &records[i])
 	}
 	if err := q.disk.Append(f, lines); err != nil {
 		return fmt.Errorf("cannot write journal: %w", err)

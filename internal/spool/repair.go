@@ -3,6 +3,7 @@ package spool
 import (
 	"fmt"
 	"os"
+	"slices"
 )
 
 // Repair brings the directories into a legal state after a crash: it is the
@@ -31,7 +32,11 @@ func (q *Queue) Repair(report func(name, did string)) ([]string, error) {
 			return nil, err
 		}
 	}
+	slices.Sort(ids)
 	for _, id := range logs {
+		if _, beside := slices.BinarySearch(ids, id); beside {
+			continue
+		}
 		if err := q.repairLog(inQueue, id, report); err != nil {
 			return nil, err
 		}

@@ -78,7 +78,7 @@ func makeState(t *testing.T, q *Queue, id string, messages, logs int) int {
 		if logs&(1<<i) != 0 {
 			r := record("b@here.test", Delivered)
 			r.Reply = "from " + string(p)
-			os.WriteFile(q.path(p, id+logSuffix), appendRecord(nil, &r), 0o600)
+			os.WriteFile(q.path(p, id+logSuffix), AppendRecord(nil, &r), 0o600)
 		}
 	}
 	return had

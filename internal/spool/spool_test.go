@@ -465,7 +465,7 @@ func record(final string, a Action) Record {
 func TestJournalLine(t *testing.T) {
 	r := Record{Time: time.Date(2026, 11, 22, 19, 0, 0, 5, time.FixedZone("", 3600)), Action: Delayed, Status: "4.4.1", Original: "a b@x", Final: "-",
 		Host: "", Next: time.Date(2026, 11, 22, 19, 5, 0, 0, time.UTC), Reply: "450\r\nforged  line\x00\x1b[2J \xff"}
-	line := string(appendRecord(nil, &r))
+	line := string(AppendRecord(nil, &r))
 	if want := "2026-11-22T18:00:00Z delayed 4.4.1 a+20b@x +2D - 2026-11-22T19:05:00Z 450  forged  line  [2J ?\n"; line[9:] != want {
 		t.Errorf("got  %q\nwant %q", line[9:], want)
 	}
@@ -503,8 +503,8 @@ func TestTornJournal(t *testing.T) {
 	q.Take(id)
 	path := q.path(InQueue, id+logSuffix)
 	one, two := record("b@here.test", Delivered), record("c@here.test", Delivered)
-	line := appendRecord(appendRecord(nil, &one), &two)
-	whole := len(appendRecord(nil, &one))
+	line := AppendRecord(AppendRecord(nil, &one), &two)
+	whole := len(AppendRecord(nil, &one))
 	for n := whole; n < len(line); n++ {
 		os.WriteFile(path, line[:n], 0o600)
 		if records, err := q.Journal(id); err != nil || len(records) != 1 {
@@ -523,7 +523,7 @@ func TestTornJournal(t *testing.T) {
 // without which the last record is torn.
 func TestFlippedJournal(t *testing.T) {
 	one, two := record("b@here.test", Delivered), record("c@here.test", Delayed)
-	good := appendRecord(appendRecord(nil, &one), &two)
+	good := AppendRecord(AppendRecord(nil, &one), &two)
 	for n := range len(good) - 1 {
 		for bit := range 8 {
 			bad := bytes.Clone(good)
@@ -538,7 +538,7 @@ func TestFlippedJournal(t *testing.T) {
 // FuzzJournal: what is read is written back as it was.
 func FuzzJournal(f *testing.F) {
 	one, two := record("b@here.test", Delivered), record("c@here.test", Delayed)
-	f.Add(appendRecord(appendRecord(nil, &one), &two))
+	f.Add(AppendRecord(AppendRecord(nil, &one), &two))
 	f.Add([]byte("00000000 x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		records, whole, err := ParseJournal(data)
@@ -547,7 +547,7 @@ func FuzzJournal(f *testing.F) {
 		}
 		var again []byte
 		for i := range records {
-			again = appendRecord(again, &records[i])
+			again = AppendRecord(again, &records[i])
 		}
 		if !bytes.Equal(again, data[:whole]) {
 			t.Fatalf("%q became %q", data[:whole], again)
@@ -562,7 +562,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, reply, original, final, host string) {
 		r := record(final, Failed)
 		r.Original, r.Reply, r.Host = original, reply, host
-		line := appendRecord(nil, &r)
+		line := AppendRecord(nil, &r)
 		records, whole, err := ParseJournal(line)
 		if err != nil || len(records) != 1 || whole != int64(len(line)) {
 			t.Fatalf("%q: %v", line, err)
