@@ -207,9 +207,6 @@ func (f *Folder) lookAgain(ctx context.Context) error {
 
 func (f *Folder) path(sub string) string { return f.dir + "/" + sub }
 
-// isInbox reports whether this is the root of the Maildir.
-func (f *Folder) isInbox() bool { return f.dir == f.account.root }
-
 // rel returns a path of the folder as seen from the root of the account.
 func (a *Account) rel(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, a.root), string(filepath.Separator))

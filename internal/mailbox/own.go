@@ -17,10 +17,9 @@ const (
 // few microseconds shows when cur/ is listed again, at the latest then; with
 // a watcher, at once.
 type ownChange struct {
-	f      *Folder
-	trust  bool // cur/ was as we know it when we began
-	any    bool
-	leaves func()
+	f     *Folder
+	trust bool // cur/ was as we know it when we began
+	any   bool
 }
 
 // changeCur begins a change. f.mu is held.
