@@ -147,7 +147,10 @@ func TestLimitsRefuseWithTheProtocolsLine(t *testing.T) {
 	a.Close()
 	b.Close()
 	eventually(t, "the places are free", func() bool { return limits.Total() == 0 })
-	if n := len(limits.addresses) + len(limits.prefixes); n != 0 {
+	limits.mu.Lock()
+	n := len(limits.addresses) + len(limits.prefixes)
+	limits.mu.Unlock()
+	if n != 0 {
 		t.Fatalf("%d addresses are remembered", n)
 	}
 	expect(t, dial(t, l), "hello")

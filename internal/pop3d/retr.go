@@ -81,7 +81,7 @@ func (s *session) stream(w *writer, f io.Reader, m *mailbox.Message) error {
 	}
 	s.announce(w, m, end)
 	for !end && !w.done {
-		if len(w.out) >= chunk {
+		if len(w.out) >= len(w.in) {
 			s.conn.Write(w.out)
 			w.out = w.out[:0]
 		}
@@ -109,8 +109,9 @@ func (s *session) announce(w *writer, m *mailbox.Message, whole bool) {
 	s.conn.Write(append(line, " octets\r\n"...))
 }
 
-// newWriter returns what RETR needs besides the file.
-func newWriter() *writer {
+// newWriter returns what RETR needs besides the file, which it reads in chunks
+// of so many octets.
+func newWriter(chunk int) *writer {
 	return &writer{in: make([]byte, chunk), out: make([]byte, 0, 2*chunk)}
 }
 

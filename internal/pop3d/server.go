@@ -94,7 +94,7 @@ type Server struct {
 // NewServer returns a server.
 func NewServer(o Options) *Server {
 	s := &Server{recent: recent{last: map[string]time.Time{}}}
-	s.writers.New = func() any { return newWriter() }
+	s.writers.New = func() any { return newWriter(chunk) }
 	s.options.Store(&o)
 	return s
 }
