@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -258,14 +257,6 @@ func refuse(code int, enhanced, text string) *status.Error { return status.New(c
 
 func perRcpt(answers map[string]*status.Error) func(string, int) *status.Error {
 	return func(rcpt string, _ int) *status.Error { return answers[rcpt] }
-}
-
-func ids(prefix string, n int) []string {
-	var list []string
-	for i := range n {
-		list = append(list, fmt.Sprintf("%s%d", prefix, i))
-	}
-	return list
 }
 
 type commitStep = commit.Step

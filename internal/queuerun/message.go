@@ -3,6 +3,7 @@ package queuerun
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -72,8 +73,10 @@ type result struct {
 
 // run makes one attempt at a message.
 func (r *Runner) run(id string, force bool) {
+	r.opening <- struct{}{}
 	m, err := r.load(id, force)
 	if err != nil {
+		<-r.opening
 		r.cannotLoad(id, err)
 		return
 	}
@@ -84,9 +87,20 @@ func (r *Runner) run(id string, force bool) {
 		j.settleRefused(r)
 		m.completed(r, j)
 	}
+	held := len(jobs) == len(refused) || starts(start, m)
+	if !held {
+		m.close() // its jobs wait, as those of many others may: no file, no buffer
+	}
+	<-r.opening
 	r.workAll(start, m)
-	m.letGo()
+	if held {
+		m.letGo()
+	}
 	m.completed(r, nil)
+}
+
+func starts(jobs []*job, m *message) bool {
+	return slices.ContainsFunc(jobs, func(j *job) bool { return j.message == m })
 }
 
 // letGo closes the file when jobs are left that wait: many may.

@@ -82,6 +82,7 @@ type Options struct {
 }
 
 const (
+	maxOpening   = 64    // messages that are opened and routed at one time: each has a file and a buffer
 	maxActive    = 10000 // messages in memory; beyond it those that wait stay on disk
 	drainTime    = 8 * time.Second
 	sweepEvery   = time.Hour
@@ -98,10 +99,11 @@ type Runner struct {
 	log   *eventlog.Log
 	start time.Time // with its monotonic reading
 
-	jobs   context.Context // of deliveries; ends drainTime after Serve's
-	wg     sync.WaitGroup  // messages being worked on
-	wake   chan struct{}   // schedule looks again
-	random *rand.Rand      // guarded by mu
+	jobs    context.Context // of deliveries; ends drainTime after Serve's
+	wg      sync.WaitGroup  // messages being worked on
+	wake    chan struct{}   // schedule looks again
+	random  *rand.Rand      // guarded by mu
+	opening chan struct{}   // a place for each message that is being opened and routed
 
 	mu       sync.Mutex
 	settings Settings
@@ -116,7 +118,7 @@ type Runner struct {
 // New returns a Runner. Nothing happens before Serve.
 func New(o Options) *Runner {
 	r := &Runner{o: o, queue: o.Queue, drop: o.Queue.Drop(), log: o.Log, start: o.Now(), settings: o.Settings,
-		known: make(map[string]*entry), wake: make(chan struct{}, 1)}
+		known: make(map[string]*entry), wake: make(chan struct{}, 1), opening: make(chan struct{}, maxOpening)}
 	var seed [32]byte
 	io.ReadFull(o.Rand, seed[:]) // it only spreads retries: any seed will do
 	r.random = rand.New(rand.NewChaCha8(seed))

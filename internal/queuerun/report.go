@@ -138,16 +138,26 @@ func dsnPassedOn(reply string) bool {
 	return strings.HasSuffix(ours, " dsn=yes")
 }
 
-// hostOf returns the host that remote names in a reply: "relayed to HOST" or
-// "host HOST", HOST being name[address]. "" if it names none.
+// hostOf returns the host that remote names in a reply: after the codes, and
+// perhaps the recipient in brackets, "relayed to HOST" or "host HOST", HOST
+// being name[address] or [address]. "" if it names none.
 func hostOf(reply string) string {
 	words := strings.Fields(reply)
-	for i := 2; i+1 < len(words) && i < 4; i++ {
-		if words[i] != "host" && (words[i-1] != "relayed" || words[i] != "to") {
-			continue
-		}
-		host, _, _ := strings.Cut(words[i+1], "[")
-		return strings.TrimRight(host, ":")
+	words = words[min(2, len(words)):]
+	if len(words) > 0 && strings.HasPrefix(words[0], "<") {
+		words = words[1:]
 	}
-	return ""
+	switch {
+	case len(words) > 1 && words[0] == "host":
+		words = words[1:]
+	case len(words) > 2 && words[0] == "relayed" && words[1] == "to":
+		words = words[2:]
+	default:
+		return ""
+	}
+	host, _, _ := strings.Cut(words[0], "[")
+	if host == "" {
+		host = words[0]
+	}
+	return strings.TrimRight(host, ":")
 }
