@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,7 +54,7 @@ func TestCodeCitesOnlyListedRFCs(t *testing.T) {
 }
 
 func TestRFCTableIsTrue(t *testing.T) {
-	rows := rfcTable(t)
+	rows, functions := rfcTable(t), testFunctions(t)
 	citations := map[string]int{}
 	sources(t, "internal", func(path, text string) {
 		if strings.HasSuffix(path, "_test.go") {
@@ -86,8 +87,57 @@ func TestRFCTableIsTrue(t *testing.T) {
 			}
 		}
 		for _, test := range strings.Fields(strings.ReplaceAll(r.test, ",", " ")) {
-			if strings.Contains(test, "/") && !exists(test) {
+			if test != "-" && !exists(test) && !slices.Contains(functions, test) {
 				t.Errorf("RFC %s: there is no test %s", n, test)
+			}
+		}
+	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+
+// testFunctions returns the names of all tests and fuzz targets.
+func testFunctions(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	sources(t, "internal", func(_, text string) {
+		for _, m := range testFunction.FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+	})
+	return names
+}
+
+var (
+	dialogue  = regexp.MustCompile("`([a-z0-9*-]+)`")
+	namedTest = regexp.MustCompile(`\b(?:Test|Fuzz)\w+`)
+)
+
+// Each row of docs/VIOLATIONS.md ends with the tests that hold it.
+func TestViolationsAreHeldByTests(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "VIOLATIONS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := testFunctions(t)
+	for i, line := range strings.Split(string(b), "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 || strings.HasPrefix(line, "|---") || strings.HasPrefix(line, "| Standard") {
+			continue
+		}
+		last := cells[len(cells)-2]
+		dialogues, tests := dialogue.FindAllStringSubmatch(last, -1), namedTest.FindAllString(last, -1)
+		if len(cells) != 7 || len(dialogues)+len(tests) == 0 {
+			t.Errorf("docs/VIOLATIONS.md:%d: %d cells, %d tests; want five cells, the last with a test", i+1, len(cells)-2, len(dialogues)+len(tests))
+		}
+		for _, m := range dialogues {
+			if !exists("test/e2e/*/" + m[1] + ".dlg") {
+				t.Errorf("docs/VIOLATIONS.md:%d: there is no dialogue %s", i+1, m[1])
+			}
+		}
+		for _, name := range tests {
+			if !slices.Contains(functions, name) {
+				t.Errorf("docs/VIOLATIONS.md:%d: there is no test %s", i+1, name)
 			}
 		}
 	}
