@@ -18,7 +18,7 @@ type matcher struct {
 	root   *condition
 	bodies []string // needles of BODY and TEXT, folded, each once
 	costly bool     // files must be read
-	open   *subject
+	open   subject
 }
 
 // A condition is one level of search criteria: all of it must hold.
@@ -135,9 +135,9 @@ func (m *matcher) needle(text string) int {
 // match reports whether the message at index i matches. A message that is
 // gone matches nothing that its text would decide.
 func (m *matcher) match(i int) (bool, error) {
-	m.open = &subject{index: i}
-	defer m.closeLetter()
+	m.open = subject{index: i}
 	ok, err := m.holds(m.root)
+	m.closeLetter()
 	if errors.Is(err, mailbox.ErrGone) {
 		return false, nil
 	}
@@ -156,12 +156,16 @@ func (m *matcher) holds(c *condition) (bool, error) {
 	if !m.cheap(c, msg) {
 		return false, nil
 	}
-	for _, try := range []func(*condition) (bool, error){m.received, m.logic, m.headers, m.texts} {
-		if ok, err := try(c); !ok || err != nil {
-			return false, err
-		}
+	if ok, err := m.received(c); !ok || err != nil {
+		return false, err
 	}
-	return true, nil
+	if ok, err := m.logic(c); !ok || err != nil {
+		return false, err
+	}
+	if ok, err := m.headers(c); !ok || err != nil {
+		return false, err
+	}
+	return m.texts(c)
 }
 
 // cheap tests what the view knows.
