@@ -25,7 +25,7 @@ func Main(args []string) int {
 	var preauth string // known once the command line is read
 	return daemon.Main(daemon.Program{
 		Name:  "imapd",
-		Usage: "IMAP server over Maildirs",
+		Usage: "serve mailboxes by IMAP",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "stdin", Usage: "serve one session on standard input and output"},
 			&cli.StringFlag{Name: "preauth", Usage: "serve one session on standard input and output, logged in to `MAILDIR`", Destination: &preauth},

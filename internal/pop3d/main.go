@@ -25,7 +25,7 @@ func Main(args []string) int {
 	var preauth string // known once the command line is read
 	return daemon.Main(daemon.Program{
 		Name:  "pop3d",
-		Usage: "POP3 server over Maildirs",
+		Usage: "serve mailboxes by POP3",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "stdin", Usage: "serve one session on standard input and output"},
 			&cli.StringFlag{Name: "preauth", Usage: "serve one session on standard input and output, logged in to `MAILDIR`", Destination: &preauth},

@@ -163,11 +163,37 @@ func TestManualsHoldEveryFlag(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s -help: %v", name, err)
 		}
+		sayTheSame(t, name, text, string(out))
 		var own []string
 		for _, m := range helpFlag.FindAllStringSubmatch(string(out), -1) {
 			own = append(own, m[1])
 		}
 		compareFlags(t, name, text, own)
+	}
+}
+
+// sayTheSame holds the one line of a program's help against its manual's.
+func sayTheSame(t *testing.T, name, text, help string) {
+	t.Helper()
+	said := regexp.MustCompile(`(?m)^ {3}` + name + ` - (.*)$`).FindStringSubmatch(help)
+	written := regexp.MustCompile(`(?m)^\.Nd (.*)$`).FindStringSubmatch(text)
+	if said == nil || written == nil || said[1] != written[1] {
+		t.Errorf("%s: its help says %q, its manual %q", name, said, written)
+	}
+}
+
+// TestManualsLeadSomewhere looks for the pages of ours that .Xr lines name.
+func TestManualsLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`(?m)\bXr ([a-z0-9-]+) ([1-8])`)
+	pages, _ := filepath.Glob(filepath.Join("..", "..", "man", "*.[1578]"))
+	for _, p := range pages {
+		for _, m := range link.FindAllStringSubmatch(page(t, filepath.Base(p)), -1) {
+			_, program := programs[m[1]]
+			ours := program || strings.HasPrefix(m[1], "peyk")
+			if ours && !slices.Contains(pages, filepath.Join("..", "..", "man", m[1]+"."+m[2])) {
+				t.Errorf("%s leads to %s(%s), which is not there", filepath.Base(p), m[1], m[2])
+			}
+		}
 	}
 }
 
@@ -210,8 +236,12 @@ func TestMailctlManualHoldsEveryCommand(t *testing.T) {
 		}
 		return string(out)
 	}
+	sayTheSame(t, "mailctl", text, run("-help"))
 	var known []string
 	for _, m := range words.FindAllStringSubmatch(commandsOf(run("-help")), -1) {
+		if m[1] == "help" {
+			continue
+		}
 		subs := words.FindAllStringSubmatch(commandsOf(run(m[1], "-help")), -1)
 		if len(subs) == 0 {
 			known = append(known, m[1])
@@ -252,7 +282,7 @@ func TestFrontDoorListsExitStatuses(t *testing.T) {
 		}
 	}
 	for name, section := range programs {
-		if !strings.Contains(text, ".Xr "+name+" "+section) {
+		if !strings.Contains(text, "Xr "+name+" "+section) {
 			t.Errorf("peyk.7 does not lead to %s(%s)", name, section)
 		}
 	}
