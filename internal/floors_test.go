@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -37,14 +38,10 @@ const (
 // testOnly are packages that only tests may import.
 var testOnly = []string{"dialog"}
 
-// sameFloor are the edges inside one floor that are meant: status is the
-// error that every word speaks, and wires stand on the wire below them.
-var sameFloor = []string{
-	"address status", "header status", "mimescan status", "envelope status", "dsn status", "passhash status",
-	"dsn envelope", "dsn header", "dsn address", "envelope address", "mimescan header", "header address",
-	"table control", "spool control", "mailbox control",
-	"lmtp guardconn", "smtpclient guardconn", "mx nameserver", "smtpclient mx",
-}
+// sameFloor are the edges inside one floor that are meant: an address that
+// cannot be parsed has a reply, and a report is made of an envelope and of
+// header fields.
+var sameFloor = []string{"address status", "dsn envelope", "dsn header"}
 
 // confined are modules that only the named packages may import, because the
 // rest of the program must not depend on their types.
@@ -96,6 +93,12 @@ func floorOf(name string) int {
 }
 
 func TestImportsPointDown(t *testing.T) {
+	unused := slices.Clone(sameFloor)
+	defer func() {
+		if len(unused) > 0 {
+			t.Errorf("no package needs these edges any more: %q", unused)
+		}
+	}()
 	for _, p := range packages(t) {
 		from, ok := strings.CutPrefix(p.ImportPath, "peyk/internal/")
 		if !ok || slices.Contains(testOnly, from) {
@@ -108,8 +111,32 @@ func TestImportsPointDown(t *testing.T) {
 		for _, imp := range p.Imports {
 			if to, ours := strings.CutPrefix(imp, "peyk/internal/"); ours {
 				checkEdge(t, from, to)
+				unused = slices.DeleteFunc(unused, func(edge string) bool { return edge == from+" "+to })
 			} else {
 				checkModule(t, from, imp)
+			}
+		}
+	}
+}
+
+// TestDocumentationShowsTheFloors compares the table of docs/ARCHITECTURE.md
+// with the one above, and both with what is there.
+func TestDocumentationShowsTheFloors(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "docs", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := regexp.MustCompile(`(?m)^\| ([0-9]) \w+ \| ([^|]*) \|`).FindAllStringSubmatch(string(text), -1)
+	if len(rows) != len(floors)+1 || rows[len(rows)-1][2] != "cmd/*" {
+		t.Fatalf("the documentation has %d floors, want %d and cmd/*", len(rows), len(floors))
+	}
+	for i, floor := range floors {
+		if want := strings.Join(floor, ", "); rows[i][1] != fmt.Sprint(i) || rows[i][2] != want {
+			t.Errorf("floor %s of the documentation: %s; want %s", rows[i][1], rows[i][2], want)
+		}
+		for _, name := range floor {
+			if _, err := os.Stat(name); err != nil {
+				t.Errorf("floor %d: there is no package %s", i, name)
 			}
 		}
 	}
@@ -141,7 +168,7 @@ func checkModule(t *testing.T, from, imp string) {
 		}
 	}
 	if floorOf(from) == 0 && strings.Contains(imp, ".") && !strings.HasPrefix(imp, "golang.org/x/sys/") {
-		t.Errorf("%s on the ground floor imports %s: standard library only", from, imp)
+		t.Errorf("%s on the ground floor imports %s: standard library and golang.org/x/sys only", from, imp)
 	}
 }
 
