@@ -31,13 +31,13 @@ var people = map[string]struct {
 	messages []string
 }{
 	"alice": {"secret", []string{
-		1 - 1: "From: a@example.test\nSubject: one\n\nHello\nWorld\n",
-		2 - 1: "Subject: dots\n\n.\n..\n.x\n.\r\nlast\n",
-		3 - 1: "Subject: crlf\r\n\r\nkept as it is\r\n",
-		4 - 1: "Subject: no end\n\nno newline at the end",
-		5 - 1: "Subject: header only\n",
-		6 - 1: "Subject: پیک\n\nسلام\n",
-		7 - 1: "Subject: long\n\n" + strings.Repeat("."+strings.Repeat("x", 70)+"\n", 2000),
+		"From: a@example.test\nSubject: one\n\nHello\nWorld\n",
+		"Subject: dots\n\n.\n..\n.x\n.\r\nlast\n",
+		"Subject: crlf\r\n\r\nkept as it is\r\n",
+		"Subject: no end\n\nno newline at the end",
+		"Subject: header only\n",
+		"Subject: پیک\n\nسلام\n",
+		"Subject: long\n\n" + strings.Repeat("."+strings.Repeat("x", 70)+"\n", 2000),
 	}},
 	// The maildrop of RFC 1939 §5: two messages of 120 and 200 octets.
 	"mrose": {"tanstaaf", []string{sized(120), sized(200)}},

@@ -257,6 +257,6 @@ func BenchmarkUIDL100k(b *testing.B) {
 	s.conn = guardconn.NewConn(theirs, guardconn.Options{})
 	b.ReportAllocs()
 	for b.Loop() {
-		s.uidl(nil, "")
+		s.uidl(b.Context(), "")
 	}
 }

@@ -41,10 +41,10 @@ type session struct {
 	client string // remote for the log, "" on a pipe
 
 	// The AUTHORIZATION state.
-	user       string // of USER, until PASS
-	fails      int
-	badLogins  int
-	utf8, lang bool // UTF8, LANG
+	user      string // of USER, until PASS
+	fails     int
+	badLogins int
+	utf8      bool // UTF8
 
 	// The TRANSACTION state; drop is nil before it.
 	drop      Maildrop
