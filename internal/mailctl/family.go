@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"peyk/internal/control"
 	"peyk/internal/daemon"
 	"peyk/internal/eventlog"
 	"peyk/internal/status"
@@ -23,20 +24,42 @@ import (
 // startTime is how long a daemon may take until it answers.
 const startTime = 30 * time.Second
 
-// children are the daemons of a sandbox, in the order of their start, and the
-// flags with which each of the two smtpd units leaves the other's ports alone.
-var children = []struct {
+// A child is one daemon of a sandbox.
+type child struct {
 	name, program string
+	seat          *control.Setting // the socket that it answers; another program may sit there
 	args          []string
-}{
-	{"authd", "authd", nil},
-	{"deliver", "deliver", []string{"-listen"}},
-	{"remote", "remote", nil},
-	{"queue-run", "queue-run", nil},
-	{"smtpd", "smtpd", []string{"-listen-submission", "", "-listen-submissions", "", "-listen-submit", ""}},
-	{"submission", "smtpd", []string{"-listen-smtp", ""}},
-	{"imapd", "imapd", nil},
-	{"pop3d", "pop3d", nil},
+}
+
+// children are the daemons in the order of their start. The flags make each of
+// the two smtpd units leave the other's ports alone.
+var children = []child{
+	{"authd", "authd", control.AuthSocket, nil},
+	{"deliver", "deliver", control.DeliverSocket, []string{"-listen"}},
+	{"remote", "remote", control.RemoteSocket, nil},
+	{"queue-run", "queue-run", nil, nil},
+	{"smtpd", "smtpd", nil, []string{"-listen-submission", "", "-listen-submissions", "", "-listen-submit", ""}},
+	{"submission", "smtpd", nil, []string{"-listen-smtp", ""}},
+	{"imapd", "imapd", nil, nil},
+	{"pop3d", "pop3d", nil, nil},
+}
+
+// taken reports whether another program sits in the seat of a child already:
+// its socket was moved elsewhere with -set, and somebody answers there.
+func (s *sandbox) taken(c child) bool {
+	if c.seat == nil {
+		return false
+	}
+	path := s.config.Text(c.seat)
+	if path == s.controls()[c.seat.Name] {
+		return false
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // A family is the running daemons of a sandbox. One that dies is started
@@ -62,6 +85,9 @@ func newFamily(s *sandbox, stderr io.Writer) *family {
 func (f *family) start(ctx context.Context) error {
 	signal.Notify(f.hup, syscall.SIGHUP)
 	for i := range children {
+		if f.sandbox.taken(children[i]) {
+			continue
+		}
 		ready := make(chan error, 1)
 		f.wait.Go(func() { f.keep(i, ready) })
 		select {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,8 @@ type sandbox struct {
 	dns      bool
 	settings []string // NAME=VALUE of -set
 	users    [2]account
-	fresh    bool // DIR was not a sandbox before
+	fresh    bool            // DIR was not a sandbox before
+	config   *control.Config // as written for this run
 }
 
 type account struct{ address, password, maildir string }
@@ -235,7 +237,8 @@ func (s *sandbox) writeControls() error {
 			return err
 		}
 	}
-	_, err := control.Load(s.path("control"), control.All(), nil)
+	var err error
+	s.config, err = control.Load(s.path("control"), control.All(), nil)
 	return err
 }
 
@@ -299,9 +302,10 @@ func (s *sandbox) serveNames(ctx context.Context) error {
 // welcomeTime is how long the welcome message may take on a slow machine.
 const welcomeTime = 30 * time.Second
 
-// welcome sends a first message through the whole path to a new sandbox.
+// welcome sends a first message through the whole path to a new sandbox. Where
+// another program sits in a seat, its mail may lie elsewhere, so none is sent.
 func (s *sandbox) welcome(ctx context.Context) error {
-	if !s.fresh {
+	if !s.fresh || slices.ContainsFunc(children, s.taken) {
 		return nil
 	}
 	text := "From: Peyk <postmaster@example.test>\nTo: Alice <alice@example.test>\nSubject: Welcome to Peyk\n\n" +

@@ -26,7 +26,7 @@ func TestSwaksSends(t *testing.T) {
 	if out, err := try(s, `swaks --server $PEYK_SUBMISSION --tls --auth PLAIN --auth-user $PEYK_USER1 --auth-password wrong --from $PEYK_USER1 --to $PEYK_USER2`); err == nil || !strings.Contains(out, "535") {
 		t.Errorf("a wrong password: %v\n%s", err, out)
 	}
-	if out, err := try(s, `swaks --server $PEYK_SUBMISSION --tls --auth PLAIN --auth-user $PEYK_USER1 --auth-password $PEYK_PASS1 --from $PEYK_USER2 --to $PEYK_USER2`); err == nil || !strings.Contains(out, "<** 5") {
+	if out, err := try(s, `swaks --server $PEYK_SUBMISSION --tls --auth PLAIN --auth-user $PEYK_USER1 --auth-password $PEYK_PASS1 --from $PEYK_USER2 --to $PEYK_USER2`); err == nil || !strings.Contains(out, "553 5.7.1") {
 		t.Errorf("a sender that is not his: %v\n%s", err, out)
 	}
 }
@@ -99,12 +99,14 @@ User %s
 Pass %s
 SSLType IMAPS
 CertificateFile %s
+
 IMAPStore far
 Account peyk
+
 MaildirStore near
-Path %s/
 Inbox %s/INBOX
 SubFolders Maildir++
+
 Channel all
 Far :far:
 Near :near:
@@ -113,7 +115,7 @@ Create Both
 Expunge Both
 SyncState *
 CopyArrivalDate yes
-`, port(s.Env["PEYK_IMAPS"]), s.Env["PEYK_USER2"], s.Env["PEYK_PASS2"], s.Env["PEYK_CA"], local, local), 0o600)
+`, port(s.Env["PEYK_IMAPS"]), s.Env["PEYK_USER2"], s.Env["PEYK_PASS2"], s.Env["PEYK_CA"], local), 0o600)
 	run(t, s, `mbsync -q -c mbsyncrc all`)
 	if n := len(delivered(t, s, s.Env["PEYK_MAILDIR2"], synced)); n != synced {
 		t.Fatalf("%d messages on the server", n)

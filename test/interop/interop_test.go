@@ -129,6 +129,7 @@ func daemon(t *testing.T, network, addr string, args ...string) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = 5 * time.Second // its children may keep the pipe
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,6 +142,7 @@ func daemon(t *testing.T, network, addr string, args ...string) {
 		case <-time.After(10 * time.Second):
 		}
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		cmd.Process.Kill() // it may lead a group of its own by now
 		<-done
 	})
 	deadline := time.Now().Add(time.Minute)

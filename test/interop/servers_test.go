@@ -206,23 +206,25 @@ func opened(t *testing.T, s *sandbox.Sandbox, socket string) {
 }
 
 // authd answers Dovecot: who exists, for its LMTP, and who may log in, for its
-// IMAP, by way of authd's checkpassword.
+// IMAP, each over the authentication protocol.
 func TestAuthdServesDovecot(t *testing.T) {
 	needRoot(t)
 	need(t, "curl", "swaks")
 	s := sandbox.StartAs(t, owner)
 	imap := freePort(t)
 	socket := filepath.Join(place(t), "lmtp.sock")
-	opened(t, s, filepath.Join(s.Dir, "run", "userdb.sock"))
-	authd := filepath.Join(s.Bin, "authd")
-	dovecot(t, fmt.Sprintf("127.0.0.1:%d", imap), "~/Maildir", "protocols = imap lmtp",
-		"passdb {\n  driver = checkpassword\n  args = "+authd+" -control "+s.Env["PEYK_CONTROL"]+" -checkpassword\n}",
-		"userdb {\n  driver = prefetch\n}",
-		"userdb {\n  driver = checkpassword\n  args = "+authd+" -control "+s.Env["PEYK_CONTROL"]+" -checkpassword\n}",
-		fmt.Sprintf("service imap-login {\n  inet_listener imap {\n    port = %d\n  }\n}", imap),
+	users := filepath.Join(s.Dir, "run", "userdb.sock")
+	opened(t, s, users)
+	opened(t, s, s.Env["PEYK_AUTH"])
+	dovecot(t, fmt.Sprintf("127.0.0.1:%d", imap), "~/Maildir", "protocols = imap lmtp", "auth_socket_path = "+users,
+		fmt.Sprintf("service imap-login {\n  chroot =\n  executable = imap-login %s\n  inet_listener imap {\n    port = %d\n  }\n}", s.Env["PEYK_AUTH"], imap),
+		"service imap {\n  executable = imap -a "+users+"\n}",
 		"service lmtp {\n  unix_listener "+socket+" {\n    mode = 0666\n  }\n}")
 	run(t, s, `swaks --socket `+socket+` --protocol LMTP --from you@example.net --to $PEYK_USER2 --header 'Subject: dovecot asked authd'`)
 	contains(t, delivered(t, s, s.Env["PEYK_MAILDIR2"], 1), "Subject: dovecot asked authd\n")
+	if out, err := try(s, `swaks --socket `+socket+` --protocol LMTP --from you@example.net --to nobody@example.test`); err == nil || !strings.Contains(out, "550") {
+		t.Errorf("an unknown user: %v\n%s", err, out)
+	}
 	out := run(t, s, `curl -sS imap://127.0.0.1:`+itoa(imap)+`/INBOX -u $PEYK_USER2:$PEYK_PASS2 -X 'SEARCH ALL'`)
 	if !strings.Contains(out, "* SEARCH 1") {
 		t.Errorf("Dovecot's IMAP says %q", out)
@@ -239,7 +241,7 @@ func TestDovecotAuthInAuthdsSeat(t *testing.T) {
 	mail := place(t)
 	os.Chown(mail, owner, owner)
 	dir := place(t)
-	auth, userdb := filepath.Join(dir, "auth.sock"), filepath.Join(dir, "userdb.sock")
+	auth, userdb := filepath.Join(dir, "auth.sock"), filepath.Join(dir, "auth-userdb") // Dovecot tells them apart by name
 	dovecot(t, auth, "~/Maildir", fmt.Sprintf(`passdb {
   driver = passwd-file
   args = %[1]s/users
@@ -251,7 +253,7 @@ userdb {
 }`, dir, owner, mail), "protocols = imap", fmt.Sprintf("service auth {\n  unix_listener %s {\n    mode = 0666\n  }\n  unix_listener %s {\n    mode = 0666\n  }\n}", auth, userdb),
 		"service imap-login {\n  inet_listener imap {\n    port = 0\n  }\n}")
 	write(t, filepath.Join(dir, "users"), "alice@example.test:{PLAIN}secret::::::\nbob@example.test:{PLAIN}secret::::::\n", 0o644)
-	s := sandbox.StartAs(t, owner, "auth-socket="+auth, "userdb-socket="+userdb)
+	s := sandbox.StartAs(t, owner, "auth-socket="+auth, "userdb-socket="+userdb, "mail-directories="+mail)
 	run(t, s, `swaks --server $PEYK_SUBMISSION --tls --auth PLAIN --auth-user $PEYK_USER1 --auth-password secret --from $PEYK_USER1 --to $PEYK_USER2 --header 'Subject: dovecot knows'`)
 	contains(t, delivered(t, s, filepath.Join(mail, "bob", "Maildir"), 1), "Subject: dovecot knows\n")
 	out := run(t, s, `curl -sS --cacert $PEYK_CA imaps://localhost:${PEYK_IMAPS##*:}/INBOX -u $PEYK_USER2:secret -X 'SEARCH ALL'`)
