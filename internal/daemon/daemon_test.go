@@ -284,3 +284,32 @@ func TestUnsafeOrMissingCertificateStopsTheStart(t *testing.T) {
 		t.Errorf("world-readable key: %v", err)
 	}
 }
+
+func TestGuardFollowsAReload(t *testing.T) {
+	dir := t.TempDir()
+	e := env(t, dir)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.Guarded(inner, e.Guard())
+	defer l.Close()
+	os.WriteFile(filepath.Join(dir, "proxy-networks"), []byte("127.0.0.0/8\n"), 0o600)
+	for _, hook := range e.onReload {
+		hook(env(t, dir).config)
+	}
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	fmt.Fprint(client, "PROXY TCP4 192.0.2.9 192.0.2.1 4000 110\r\n")
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if got := conn.RemoteAddr().String(); got != "192.0.2.9:4000" {
+		t.Errorf("a client behind a new proxy is %s", got)
+	}
+}

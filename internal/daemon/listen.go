@@ -53,7 +53,7 @@ func closeAll(listeners []net.Listener) {
 }
 
 // Guard returns the options of guardconn that the common settings give; all
-// listeners of a program share its limits, and they follow a reload.
+// listeners of a program share its limits, which follow a reload.
 func (e *Env) Guard() guardconn.Options {
 	c := e.Config()
 	limits := guardconn.NewLimits(most(c))
@@ -66,6 +66,20 @@ func (e *Env) Guard() guardconn.Options {
 		Log:              e.Log,
 		Now:              e.Now,
 	}
+}
+
+// Guarded guards a listener with options that Guard began; what they take from
+// the common settings follows a reload.
+func (e *Env) Guarded(inner net.Listener, o guardconn.Options) *guardconn.Listener {
+	l := guardconn.New(inner, o)
+	e.OnReload(func(c *control.Config) {
+		o := o
+		o.HandshakeTimeout = c.Duration(control.TLSHandshakeTimeout)
+		o.Proxy = c.Networks(control.ProxyNetworks)
+		o.Exempt = c.Networks(control.LimitsExempt)
+		l.SetOptions(o)
+	})
+	return l
 }
 
 func most(c *control.Config) guardconn.Max {

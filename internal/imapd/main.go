@@ -169,19 +169,11 @@ func listen(e *daemon.Env, srv *Server, o Options) ([]net.Listener, error) {
 	return append(guarded, wrap(e, secure, guard)...), nil
 }
 
-// wrap guards listeners; the networks in the options follow a reload.
+// wrap guards listeners.
 func wrap(e *daemon.Env, inner []net.Listener, o guardconn.Options) []net.Listener {
 	var guarded []net.Listener
 	for _, l := range inner {
-		g := guardconn.New(l, o)
-		guarded = append(guarded, g)
-		e.OnReload(func(c *control.Config) {
-			o := o
-			o.Proxy = c.Networks(control.ProxyNetworks)
-			o.Exempt = c.Networks(control.LimitsExempt)
-			o.HandshakeTimeout = c.Duration(control.TLSHandshakeTimeout)
-			g.SetOptions(o)
-		})
+		guarded = append(guarded, e.Guarded(l, o))
 	}
 	return guarded
 }

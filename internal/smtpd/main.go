@@ -106,7 +106,7 @@ func listen(e *daemon.Env, server *Server, guard guardconn.Options) ([]open, err
 			return nil, err
 		}
 		for _, l := range inner {
-			all = append(all, open{guardconn.New(l, guardFor(s.service, guard, server)), s.service})
+			all = append(all, open{e.Guarded(l, guardFor(s.service, guard, server)), s.service})
 		}
 	}
 	if len(all) == 0 {
@@ -120,9 +120,6 @@ func guardFor(s Service, guard guardconn.Options, server *Server) guardconn.Opti
 	guard.NoTickets = s == MX // some senders fail on resumed sessions
 	if s == Submissions {
 		guard.TLS = server.o.TLS
-	}
-	if s == Submit {
-		guard.Proxy = nil
 	}
 	return guard
 }
