@@ -49,7 +49,7 @@ func (t *tool) configShow(c *cli.Context) error {
 		return err
 	}
 	for _, s := range settings {
-		if c.Bool("n") && config.Origin(s) == control.FromDefault {
+		if c.Bool("n") && config.Raw(s) == s.Default {
 			continue
 		}
 		if err := t.showSetting(c, config, s); err != nil {
