@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -116,14 +117,15 @@ func readCertificate(dir string) (*tls.Certificate, error) {
 	return &cert, err
 }
 
-// certificateDirs returns the directories that certs/ really points into, so
+// certificateDirs returns the other directories that certs/ points into, so
 // that a sandboxed daemon can still read them after a renewal.
 func certificateDirs(c *control.Config) []string {
 	files, _ := filepath.Glob(c.Path("certs", "*", "*.pem"))
 	var dirs []string
 	for _, file := range files {
-		if real, err := filepath.EvalSymlinks(file); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		real, err := filepath.EvalSymlinks(file)
+		if dir := filepath.Dir(real); err == nil && !slices.Contains(dirs, dir) && !strings.HasPrefix(dir, c.Dir()+"/") {
+			dirs = append(dirs, dir)
 		}
 	}
 	return dirs
