@@ -1,7 +1,6 @@
 package queuerun
 
 import (
-	"slices"
 	"time"
 
 	"peyk/internal/eventlog"
@@ -41,6 +40,7 @@ type lane struct {
 	backlog []*job
 	queued  bool     // it is in class.ready
 	parked  []string // messages that found the backlog full
+	coming  int      // of them, those that were let go and have not come yet
 
 	strikes int       // failures of the host, in a row
 	rests   int       // rests in a row
@@ -69,11 +69,12 @@ func (r *Runner) submit(jobs []*job) (start, refused []*job) {
 	defer r.mu.Unlock()
 	now := r.o.Now()
 	for _, j := range jobs {
+		l := j.lane
+		l.coming = max(l.coming-1, 0)
 		if r.refuse(j, now) {
 			refused = append(refused, j)
 			continue
 		}
-		l := j.lane
 		l.used = now
 		l.backlog = append(l.backlog, j)
 		l.enqueue(r)
@@ -209,14 +210,18 @@ func (l *lane) strike(r *Runner, j *job, now time.Time) (resting []*job) {
 
 // unpark lets messages come that found the backlog full. r.mu is held.
 func (l *lane) unpark(r *Runner, now time.Time) {
-	if len(l.parked) == 0 || len(l.backlog) > maxBacklog/2 {
+	if l.busy == 0 && len(l.backlog) == 0 {
+		l.coming = 0 // whoever has not come by now was moved, or has other worries
+	}
+	if len(l.parked) == 0 || len(l.backlog)+l.coming > maxBacklog/2 {
 		return
 	}
 	n := min(len(l.parked), maxBacklog/2)
+	l.coming += n
 	for _, id := range l.parked[:n] {
 		r.unpark(id, now)
 	}
-	l.parked = slices.Clone(l.parked[n:])
+	l.parked = l.parked[n:]
 }
 
 // reached notes that the server could be dialled. r.mu is held by nobody.

@@ -647,3 +647,36 @@ func TestManyRecipients(t *testing.T) {
 		b.finish()
 	})
 }
+
+// A flush reaches also those messages that find no room in the backlog of
+// their destination at first.
+func TestFlushOfManyForOneDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var works atomic.Bool
+		b.remote.answer = func(string, int) *status.Error {
+			if works.Load() {
+				return nil
+			}
+			return refuse(450, "4.2.0", "later")
+		}
+		b.settings.Retry = []time.Duration{12 * time.Hour}
+		b.start()
+		const many = 3*maxBacklog + 7
+		for i := range many {
+			b.put(mail("a@here.test", fmt.Sprintf("x%d@far.test", i)))
+		}
+		b.r.look()
+		b.settled()
+		works.Store(true)
+		if err := b.queue.Drop().Flush(); err != nil {
+			t.Fatal(err)
+		}
+		b.settled()
+		if n := len(b.remote.order); n != many {
+			t.Errorf("%d of %d delivered", n, many)
+		}
+		b.empty("queue")
+		b.finish()
+	})
+}

@@ -19,7 +19,7 @@ type entry struct {
 	index int       // in the schedule; -1 when not in it
 	again bool      // it came from the drop once more while it was active
 	busy  bool      // it is active
-	force bool      // everything is to be tried, whatever the journal says
+	force bool      // everything is to be tried, whatever the journal says; until it was
 }
 
 // schedule is a heap of entries, the next one first.
@@ -106,7 +106,6 @@ func (r *Runner) begin(e *entry) {
 	r.active++
 	r.wg.Add(1) // rest has the Done
 	go r.run(e.id, e.force)
-	e.force = false
 }
 
 // arrive notes a message that came into the queue, or came again: it is tried
@@ -145,6 +144,15 @@ func (r *Runner) park(id string, in func()) {
 		return
 	}
 	in()
+}
+
+// obeyed notes that everything that was to be tried was.
+func (r *Runner) obeyed(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.known[id]; !e.again {
+		e.force = false
+	}
 }
 
 // wait puts a message back to sleep after an attempt.

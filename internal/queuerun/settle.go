@@ -203,6 +203,8 @@ func (r *Runner) storeOnce(m *message) (next func(), err error) {
 		return func() { r.notTried(m) }, nil
 	case m.untried():
 		wait = min(wait, probeLast)
+	default:
+		r.obeyed(m.id)
 	}
 	return func() { r.wait(m.id, wait) }, nil
 }

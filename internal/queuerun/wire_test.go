@@ -234,3 +234,48 @@ func fill(b *testing.B, q *spool.Queue, n int) {
 		}
 	}
 }
+
+// BenchmarkFlood makes 100,000 messages for one destination due at once.
+func BenchmarkFlood(b *testing.B) {
+	const waiting = 100000
+	for b.Loop() {
+		q := spool.OpenQueue(b.TempDir(), new(commit.Disk))
+		if err := q.Make(); err != nil {
+			b.Fatal(err)
+		}
+		fill(b, q, waiting)
+		all := make(chan struct{})
+		var peak uint64
+		dial := serve(b, &mailboxes{every: func(n int64) {
+			if n%1000 == 0 {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				peak = max(peak, m.HeapInuse)
+			}
+			if n == waiting {
+				close(all)
+			}
+		}})
+		r := New(Options{Queue: q, Now: time.Now, Rand: rand.Reader, Router: hops{}, Local: dial, Remote: dial,
+			Settings: Settings{Hostname: "here.test", Retry: []time.Duration{24 * time.Hour}, Lifetime: 100 * time.Hour, Poll: time.Hour,
+				LocalConcurrency: 50, RemoteConcurrency: 50, DestinationConcurrency: 20}})
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error)
+		go func() { done <- r.Serve(ctx) }()
+		for known := 0; known < waiting; {
+			time.Sleep(time.Millisecond)
+			r.mu.Lock()
+			known = len(r.known)
+			r.mu.Unlock()
+		}
+		start := time.Now()
+		if err := q.Drop().Flush(); err != nil {
+			b.Fatal(err)
+		}
+		<-all
+		b.ReportMetric(time.Since(start).Seconds(), "s/flood")
+		b.ReportMetric(float64(peak)/1e6, "MB/peak")
+		cancel()
+		<-done
+	}
+}
