@@ -56,7 +56,7 @@ type File struct {
 }
 
 // Create makes a new file at the temporary name path, which must not exist,
-// with exactly the permissions perm.
+// with the permissions perm less the umask.
 func (d *Disk) Create(path string, perm os.FileMode) (*File, error) {
 	if err := d.step(StepCreate, path); err != nil {
 		return nil, err

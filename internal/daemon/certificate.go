@@ -73,6 +73,9 @@ func readCertificates(c *control.Config) (*certificates, error) {
 		return nil, err
 	}
 	for _, entry := range entries {
+		if info, err := os.Stat(c.Path("certs", entry.Name())); err == nil && !info.IsDir() {
+			continue // a note, or a key that lies about
+		}
 		cert, err := readCertificate(c.Path("certs", entry.Name()))
 		if errors.Is(err, fs.ErrNotExist) && entry.Name() != main {
 			continue // a directory without a certificate is none of our business

@@ -240,6 +240,7 @@ func TestCertificateByNameAndReload(t *testing.T) {
 	pair(t, filepath.Join(dir, "certs", "default"), "mx.example")
 	pair(t, filepath.Join(dir, "certs", "other"), "imap.other", "*.wild.other")
 	os.MkdirAll(filepath.Join(dir, "certs", "empty"), 0o700)
+	os.WriteFile(filepath.Join(dir, "certs", "README"), []byte("a note"), 0o600)
 	e := env(t, dir)
 	cfg, err := e.Certificate(false)
 	if err != nil {
