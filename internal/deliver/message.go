@@ -16,24 +16,21 @@ import (
 // after keep can it be read more than once.
 type message struct {
 	sender string
-	head   *header.Header // without Return-Path
-	body   io.Reader      // what follows the header, from the wire
-	kept   io.ReaderAt    // the same once it was kept
-	size   int64          // of kept
-	file   *os.File       // behind kept; nil in memory
-	err    error          // that reading from the wire met
+	head   *header.Header
+	body   io.Reader   // what follows the header, from the wire
+	kept   io.ReaderAt // the same once it was kept
+	size   int64       // of kept
+	file   *os.File    // behind kept; nil in memory
+	err    error       // that reading from the wire met
 }
 
 // readMessage reads the header. The sender is in wire form.
-func readMessage(r io.Reader, sender string) (*message, error) {
-	in := bufio.NewReaderSize(r, 8<<10)
+func readMessage(in *bufio.Reader, sender string) (*message, error) {
 	head, err := header.Read(in, maxHeader)
 	if err != nil {
 		return nil, err
 	}
-	m := &message{sender: sender, head: head, body: in}
-	m.head.Remove("Return-Path") // RFC 5321 §4.4: final delivery adds its own
-	return m, nil
+	return &message{sender: sender, head: head, body: in}, nil
 }
 
 // keep reads the rest into memory, or into a nameless file.

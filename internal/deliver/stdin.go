@@ -35,6 +35,7 @@ func (a *Agent) Letterbox(ctx context.Context, in io.Reader, words io.Writer, se
 			return complain(words, "stdin", err)
 		}
 		m.Sender = returnPath(head)
+		head.Remove("Return-Path") // RFC 5321 §4.4: it was the last step; ours takes its place
 		message = io.MultiReader(bytes.NewReader(head.Append(nil)), buffered)
 	}
 	h, err := a.Begin(ctx, m)

@@ -1,8 +1,10 @@
 package deliver
 
 import (
+	"bufio"
 	"context"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"peyk/internal/envelope"
@@ -14,13 +16,14 @@ import (
 
 // Agent delivers mail. It is an lmtp.Backend, and safe for concurrent use.
 type Agent struct {
-	o   Options
-	now atomic.Pointer[Policy]
+	o       Options
+	now     atomic.Pointer[Policy]
+	readers *sync.Pool // *bufio.Reader
 }
 
 // New makes an agent.
 func New(o Options, p Policy) *Agent {
-	a := &Agent{o: o}
+	a := &Agent{o: o, readers: &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 8<<10) }}}
 	a.SetPolicy(p)
 	return a
 }
@@ -32,7 +35,8 @@ func (a *Agent) policy() *Policy { return a.now.Load() }
 
 // Begin implements lmtp.Backend.
 func (a *Agent) Begin(_ context.Context, m *lmtp.Mail) (lmtp.Handler, error) {
-	mine := New(a.o, *a.policy()) // one policy and one log for the whole transaction
+	mine := &Agent{o: a.o, readers: a.readers} // one policy and one log for the whole transaction
+	mine.now.Store(a.policy())
 	mine.o.Log = a.o.Log.With("session", m.Peer.Session, "queue", m.Ident)
 	return &transaction{a: mine, mail: *m}, nil
 }
@@ -73,7 +77,10 @@ func (t *transaction) End() {
 func (t *transaction) Data(ctx context.Context, message io.Reader, _ int64) []lmtp.Outcome {
 	t.outcomes = make([]lmtp.Outcome, len(t.rcpts))
 	t.plans = make([]*plan, len(t.rcpts))
-	msg, err := readMessage(message, t.mail.Sender)
+	in := t.a.readers.Get().(*bufio.Reader)
+	in.Reset(message)
+	defer t.a.readers.Put(in)
+	msg, err := readMessage(in, t.mail.Sender)
 	if err != nil {
 		return t.failAll(err)
 	}
