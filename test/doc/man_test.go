@@ -15,6 +15,7 @@ import (
 	"peyk/internal/control"
 	"peyk/internal/eventlog"
 	"peyk/internal/sysexits"
+	"peyk/test/sandbox"
 )
 
 // programs are the daemons and tools, and the section of their manual page.
@@ -142,10 +143,9 @@ func sources(t *testing.T, dir string, f func(path, text string)) {
 // bins builds every program once and returns the directory.
 func bins(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", dir, "peyk/cmd/...").CombinedOutput()
+	dir, err := sandbox.Build()
 	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		t.Fatal(err)
 	}
 	return dir
 }
