@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,6 +107,33 @@ func (f *File) PublishChecked(final string) error {
 		os.Remove(final)
 	}
 	return err
+}
+
+// LinkChecked is PublishChecked for a file that its writer means to use again:
+// final becomes a second name beside the temporary one, and the file stays
+// open. After an error of the link everything is as it was; after one of the
+// fsync the file is gone, with both its names.
+func (f *File) LinkChecked(final string) error {
+	if err := f.disk.LinkUnsynced(f.Name(), final); err != nil {
+		return err
+	}
+	err := f.sync()
+	if err != nil {
+		os.Remove(final)
+		f.Abort()
+	}
+	return err
+}
+
+// Unnamed reports whether the file has no name but its temporary one: what
+// LinkChecked published has been removed by whoever took it, everywhere.
+func (f *File) Unnamed() bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink == 1
 }
 
 // Abort closes the file and removes it. Calling it after Publish, Replace or

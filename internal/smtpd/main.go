@@ -45,12 +45,14 @@ func run(ctx context.Context, e *daemon.Env) error {
 	dir := newDirectory(table.OpenDomains(c.Dir()), users, e.Now)
 	configure(dir, c)
 
+	queue := spool.OpenDrop(c.Text(control.Spool), e.Disk)
+	defer queue.Reuse()()
 	certificate, err := e.Certificate(true)
 	if err != nil {
 		return err
 	}
 	server := New(Options{Hostname: e.Hostname(), Directory: dir, Auth: auth, TLS: certificate, Log: e.Log, Now: e.Now, Rand: e.Rand,
-		Queue: drop{spool.OpenDrop(c.Text(control.Spool), e.Disk), e.Now, e.Rand}}, NewPolicy(c))
+		Queue: drop{queue, e.Now, e.Rand}}, NewPolicy(c))
 	e.OnReload(func(c *control.Config) {
 		configure(dir, c)
 		server.SetPolicy(NewPolicy(c))

@@ -42,6 +42,8 @@ type Drop struct {
 	disk    *commit.Disk
 	buffers sync.Pool // of *[]byte
 
+	spares *spares // nil without Reuse
+
 	umask sync.Once // guards chmod
 	chmod bool      // the umask takes away what queue-run needs
 }
@@ -184,7 +186,7 @@ func (d *Drop) letRead(f *commit.File) error {
 // message is queue-run's, and no power cut takes it back. An error is a
 // *status.Error, and nothing is left behind. The name is made visible before
 // the one fsync, so queue-run may have taken the file, whole, by then: it
-// shows its own truncation.
+// shows its own truncation. See Reuse for the other way in.
 func (w *Writer) Commit() error {
 	if w.buf == nil {
 		return errClosed
@@ -194,33 +196,36 @@ func (w *Writer) Commit() error {
 		w.abortFile()
 		return w.err
 	}
-	w.finishHead()
-	if w.err != nil {
-		w.abortFile()
-		return w.err
+	publish := w.publishNew
+	if w.file == nil && w.drop.spares != nil {
+		publish = w.publishAgain
 	}
-	if err := w.file.PublishChecked(w.drop.path("new", w.envelope.ID)); err != nil {
+	err := publish(w.drop.path("new", w.envelope.ID))
+	if err != nil {
+		w.abortFile()
 		return writeError(err)
 	}
 	return nil
 }
 
-// finishHead puts the true size and checksum into the head, and everything
-// into the file.
-func (w *Writer) finishHead() {
-	head := w.envelope.Append(make([]byte, 0, w.head))
-	if w.file == nil {
+// publishNew puts all of the message into a file of its own, and that into
+// place.
+func (w *Writer) publishNew(final string) error {
+	head := w.envelope.Append(make([]byte, 0, w.head)) // with the true size and checksum
+	inMemory := w.file == nil
+	if inMemory {
 		copy(*w.buf, head)
-		w.spill()
-		return
 	}
 	w.spill()
 	if w.err != nil {
-		return
+		return w.err
 	}
-	if _, err := w.file.WriteAt(head, 0); err != nil {
-		w.err = writeError(err)
+	if !inMemory {
+		if _, err := w.file.WriteAt(head, 0); err != nil {
+			return err
+		}
 	}
+	return w.file.PublishChecked(final)
 }
 
 // Abort forgets the message. After Commit it does nothing.
@@ -247,6 +252,10 @@ func (w *Writer) release() {
 
 // writeError says what the other side may know about a failure to store.
 func writeError(err error) error {
+	var said *status.Error
+	if errors.As(err, &said) {
+		return said
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return status.New(452, "4.3.1", "cannot queue mail: the disk is full").Because("write queue file", err)
 	}
