@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("PEYK_TEST_POWERS") != "" {
 		os.Exit(tryActs())
 	}
-	os.Exit(m.Run())
+	os.Exit(sandbox.Main(m))
 }
 
 // parsePowers reads what PROGRAM -powers prints.

@@ -35,6 +35,9 @@ type Sandbox struct {
 	done chan struct{}
 }
 
+// built is the directory that Build made, for Main to remove.
+var built string
+
 // Build compiles every program and returns their directory. It happens once a
 // test binary; PEYK_BIN names programs that are built already.
 var Build = sync.OnceValues(func() (string, error) {
@@ -45,6 +48,7 @@ var Build = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	if err := os.Chmod(dir, 0o755); err != nil { // StartAs runs them as somebody else
 		return "", err
 	}
@@ -55,6 +59,16 @@ var Build = sync.OnceValues(func() (string, error) {
 	}
 	return dir, nil
 })
+
+// Main runs the tests of a package that uses Build, and removes the programs
+// afterwards. Call it from TestMain.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	return code
+}
 
 // Start starts a system with the given settings (NAME=VALUE) and stops it when
 // the test ends. Ports are free ones.
