@@ -20,7 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,15 +124,19 @@ func (f *File) LinkChecked(final string) error {
 	return err
 }
 
-// Unnamed reports whether the file has no name but its temporary one: what
-// LinkChecked published has been removed by whoever took it, everywhere.
+// Unnamed reports whether the file has no name but its temporary one, and no
+// lock (flock(2)): what LinkChecked published has been removed by whoever took
+// it, everywhere, and nobody still works on it.
 func (f *File) Unnamed() bool {
-	info, err := f.Stat()
-	if err != nil {
+	fd := int(f.Fd())
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Nlink != 1 {
 		return false
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && st.Nlink == 1
+	if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false
+	}
+	return unix.Flock(fd, unix.LOCK_UN) == nil
 }
 
 // Abort closes the file and removes it. Calling it after Publish, Replace or

@@ -42,7 +42,7 @@ type spare struct {
 // steps over all of them each time.
 //
 // It is safe because a file is free only when it has no name but ours, which
-// nobody can add to; because a link makes its inode part of the same journal
+// nobody can add to, and no lock, which all hold who work on a message; because a link makes its inode part of the same journal
 // commit as the removal of the name before it; and because what a power cut
 // leaves of either message shows by its id, its length and its checksums.
 func (d *Drop) Reuse() (stop func()) {

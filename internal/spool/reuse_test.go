@@ -124,6 +124,24 @@ func TestReuseOnlyOfWhatIsDone(t *testing.T) {
 	}
 }
 
+// Queue-run removes a message before it lets go of its lock; the next one must
+// not be found locked.
+func TestReuseWaitsForTheLock(t *testing.T) {
+	q := newQueue(t)
+	d := q.Drop()
+	defer d.Reuse()()
+	id := again(t, d, text)
+	q.Take(id)
+	m, err := q.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Finish(id, false)
+	work(t, q, again(t, d, text), text)
+	m.Close()
+	work(t, q, again(t, d, text), text)
+}
+
 // After a power cut the name of a message that was done with may be back, on
 // a file that holds the next one, or parts of both: it is corrupt, and the
 // next message is not touched.
