@@ -15,7 +15,7 @@ import (
 func (t *tool) aliasCommand() *cli.Command {
 	return &cli.Command{Name: "alias", Usage: "addresses that stand for others", Subcommands: []*cli.Command{
 		{Name: "add", Usage: "add an alias, or replace its targets; *@DOMAIN catches all", ArgsUsage: "ALIAS@DOMAIN TARGET ...", Action: t.aliasAdd},
-		{Name: "list", Usage: "print the aliases", ArgsUsage: "[DOMAIN]", Flags: []cli.Flag{jsonFlag}, Action: t.aliasList},
+		{Name: "list", Usage: "print the aliases", ArgsUsage: "[DOMAIN ...]", Flags: []cli.Flag{jsonFlag}, Action: t.aliasList},
 		{Name: "remove", Usage: "remove an alias", ArgsUsage: "ALIAS@DOMAIN", Action: t.aliasRemove},
 		{Name: "resolve", Usage: "print where mail for an address goes", ArgsUsage: "ADDRESS", Flags: []cli.Flag{jsonFlag}, Action: t.aliasResolve},
 	}}
@@ -51,11 +51,9 @@ func (t *tool) aliasList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list := c.Args().Slice()
-	if len(list) == 0 {
-		if list, err = domains.List(); err != nil {
-			return err
-		}
+	list, err := someDomains(c, domains)
+	if err != nil {
+		return err
 	}
 	for _, domain := range list {
 		aliases, err := domains.Aliases(domain)

@@ -15,14 +15,13 @@ func (t *tool) configCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.BoolFlag{Name: "n", Usage: "only settings that differ from their default"},
 		&cli.BoolFlag{Name: "d", Usage: "the defaults instead of the values in force"},
-		&cli.BoolFlag{Name: "h", Usage: "the values only, without name and origin"},
+		&cli.BoolFlag{Name: "value", Usage: "the values only, without name and origin"},
 		jsonFlag,
-		&cli.BoolFlag{Name: "help", Usage: "show this help"}, // -h is taken, as in postconf(1)
 	}
-	return &cli.Command{Name: "config", Usage: "show and check the configuration", HideHelp: true, Flags: flags, Action: t.configShow,
+	return &cli.Command{Name: "config", Usage: "show and check the configuration", ArgsUsage: "[NAME ...]", Flags: flags, Action: t.configShow,
 		Subcommands: []*cli.Command{
 			{Name: "show", Usage: "print each setting, its value and where it comes from", ArgsUsage: "[NAME ...]",
-				HideHelp: true, Flags: flags, Action: t.configShow},
+				Flags: flags, Action: t.configShow},
 			{Name: "check", Usage: "parse all of the configuration and name everything that is wrong", Action: t.configCheck},
 		}}
 }
@@ -37,9 +36,6 @@ type shown struct {
 }
 
 func (t *tool) configShow(c *cli.Context) error {
-	if c.Bool("help") {
-		return cli.ShowSubcommandHelp(c)
-	}
 	config, err := t.config(c)
 	if err != nil {
 		return err
@@ -95,7 +91,7 @@ func (t *tool) showSetting(c *cli.Context, config *control.Config, s *control.Se
 	if c.Bool("json") {
 		return t.object(shown{s.Name, value, origin, s.Default, s.Programs})
 	}
-	if c.Bool("h") {
+	if c.Bool("value") {
 		_, err := fmt.Fprintln(t.out, value)
 		return err
 	}
@@ -114,6 +110,17 @@ func (t *tool) configCheck(c *cli.Context) error {
 	if err != nil {
 		errs = append(errs, split(err)...)
 	}
+	errs = append(errs, problems(config)...)
+	if len(errs) == 0 {
+		fmt.Fprintln(t.err, "mailctl: the configuration is sound")
+		return nil
+	}
+	return errors.Join(errs...)
+}
+
+// problems returns what is wrong in values that only their programs parse, and
+// in the tables.
+func problems(config *control.Config) (errs []error) {
 	if _, err := table.ParseRoutes(config.Lines(control.Routes)); err != nil {
 		errs = append(errs, &control.FileError{File: config.Path(control.Routes.Name), Err: err})
 	}
@@ -122,10 +129,5 @@ func (t *tool) configCheck(c *cli.Context) error {
 			errs = append(errs, &control.FileError{File: config.Path(control.Retry.Name), Err: err})
 		}
 	}
-	errs = append(errs, table.OpenDomains(config.Dir()).Check()...)
-	if len(errs) == 0 {
-		fmt.Fprintln(t.err, "mailctl: the configuration is sound")
-		return nil
-	}
-	return errors.Join(errs...)
+	return append(errs, table.OpenDomains(config.Dir()).Check()...)
 }

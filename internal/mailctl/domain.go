@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"peyk/internal/address"
 	"peyk/internal/control"
 	"peyk/internal/status"
 	"peyk/internal/table"
@@ -33,11 +34,56 @@ func (t *tool) domainAdd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	_, editor, _, err := t.tables(c)
+	domains, editor, _, err := t.tables(c)
 	if err != nil {
 		return err
 	}
+	domain, err = domainName(domain)
+	if err != nil {
+		return err
+	}
+	if has, err := domains.Has(domain); err != nil {
+		return err
+	} else if has {
+		return status.Newf(550, "5.1.0", "%s is a local domain already; mailctl user add adds accounts to it", domain)
+	}
 	return editor.AddDomain(domain)
+}
+
+// domainName returns the one form of a domain name under which it is stored.
+func domainName(name string) (string, error) {
+	addr, err := address.Parse("x@"+name, true)
+	if err != nil || addr.IsLiteral() {
+		return "", usagef("cannot use %q as a domain; expected a name such as example.org", printable(name))
+	}
+	return addr.Domain, nil
+}
+
+// someDomains returns the domains that the arguments name, else all of them.
+func someDomains(c *cli.Context, domains *table.Domains) ([]string, error) {
+	if !c.Args().Present() {
+		return domains.List()
+	}
+	var list []string
+	for _, arg := range c.Args().Slice() {
+		name, err := domainName(arg)
+		if err != nil {
+			return nil, err
+		}
+		if err := mustBeLocal(name, domains); err != nil {
+			return nil, err
+		}
+		list = append(list, name)
+	}
+	return list, nil
+}
+
+func mustBeLocal(domain string, domains *table.Domains) error {
+	has, err := domains.Has(domain)
+	if err == nil && !has {
+		return status.Newf(550, "5.1.2", "%s is not a local domain; mailctl domain list shows them", printable(domain))
+	}
+	return err
 }
 
 func (t *tool) domainList(c *cli.Context) error {
@@ -78,10 +124,11 @@ func (t *tool) domainRemove(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if has, err := domains.Has(domain); err != nil {
+	if domain, err = domainName(domain); err != nil {
 		return err
-	} else if !has {
-		return status.Newf(550, "5.1.2", "%s is not a local domain; mailctl domain list shows them", printable(domain))
+	}
+	if err := mustBeLocal(domain, domains); err != nil {
+		return err
 	}
 	users, err := domains.Users(domain)
 	if err != nil {

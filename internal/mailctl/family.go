@@ -144,6 +144,7 @@ func (f *family) once(i int, ready chan struct{}) error {
 	if err != nil {
 		return err
 	}
+	defer os.Remove(s.socket(child.name + ".notify"))
 	defer notice.Close()
 	cmd := s.program(child.program, append([]string{"-control", s.path("control")}, child.args...)...)
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+s.socket(child.name+".notify"))

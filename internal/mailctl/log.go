@@ -57,7 +57,7 @@ func (t *tool) logExplain(c *cli.Context) error {
 	}
 	story := storyOf(records, id)
 	if len(story) == 0 {
-		return fmt.Errorf("no event of %s in the log: %w", printable(id), os.ErrNotExist)
+		return missing{fmt.Sprintf("no event of %s in the log; name older log files after the id", printable(id))}
 	}
 	for _, r := range story {
 		if err := t.tellEvent(c, r); err != nil {

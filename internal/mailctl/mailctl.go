@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func Main(args []string) int {
 }
 
 func (t *tool) run(args []string) int {
-	err := t.app().Run(args)
+	err := t.app().Run(asked(args))
 	if err == nil {
 		return sysexits.OK
 	}
@@ -99,6 +100,7 @@ func (t *tool) app() *cli.App {
 		Usage: "look at and change a Peyk mail server",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "control", Usage: "work on the configuration in `DIR`", Value: control.DefaultDir, EnvVars: []string{"PEYK_CONTROL"}},
+			&cli.BoolFlag{Name: "version", Usage: "print the version, and exit"},
 		},
 		Commands: []*cli.Command{
 			t.sandboxCommand(), t.configCommand(), t.domainCommand(), t.userCommand(), t.aliasCommand(),
@@ -113,20 +115,35 @@ func (t *tool) app() *cli.App {
 		Action:                    unknownCommand,
 	}
 	for _, c := range app.Commands {
-		finish(c)
+		t.finish(c)
 	}
+	app.BashComplete = t.complete(app.Flags, app.Commands, "")
 	return app
 }
 
 // finish gives a command and those below it one behaviour on errors.
-func finish(c *cli.Command) {
+func (t *tool) finish(c *cli.Command) {
 	c.OnUsageError = onUsageError
 	c.HideHelpCommand = true
-	if len(c.Subcommands) > 0 && c.Action == nil {
+	c.BashComplete = t.complete(c.Flags, c.Subcommands, c.ArgsUsage)
+	switch {
+	case len(c.Subcommands) > 0 && c.Action == nil:
 		c.Action = unknownCommand
+	case c.ArgsUsage == "":
+		c.Action = withoutArgs(c.Action)
 	}
 	for _, sub := range c.Subcommands {
-		finish(sub)
+		t.finish(sub)
+	}
+}
+
+// withoutArgs refuses what a command would not look at.
+func withoutArgs(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usagef("unexpected argument %q; see %s -help", c.Args().First(), c.Command.HelpName)
+		}
+		return action(c)
 	}
 }
 
@@ -138,15 +155,20 @@ func unknownCommand(c *cli.Context) error {
 	if c.Args().Present() {
 		return usagef("unknown command %q; see %s -help", c.Args().First(), c.Command.HelpName)
 	}
+	if c.Bool("version") {
+		return printVersion(c)
+	}
 	cli.ShowSubcommandHelp(c)
 	return usagef("say which command; see %s -help", c.Command.HelpName)
 }
 
 func (t *tool) versionCommand() *cli.Command {
-	return &cli.Command{Name: "version", Usage: "print the version", Action: func(*cli.Context) error {
-		fmt.Fprintf(t.out, "peyk %s\n", version.Version)
-		return nil
-	}}
+	return &cli.Command{Name: "version", Usage: "print the version", Action: printVersion}
+}
+
+func printVersion(c *cli.Context) error {
+	_, err := fmt.Fprintf(c.App.Writer, "peyk %s\n", version.Version)
+	return err
 }
 
 // config reads the whole configuration.
@@ -170,16 +192,16 @@ var (
 
 // object prints one line of JSON.
 func (t *tool) object(v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(t.out, "%s\n", b)
-	return err
+	enc := json.NewEncoder(t.out)
+	enc.SetEscapeHTML(false) // a terminal is no web page
+	return enc.Encode(v)
 }
 
 // oneArg returns the only argument of a command.
 func oneArg(c *cli.Context, what string) (string, error) {
+	if slices.ContainsFunc(c.Args().Tail(), func(arg string) bool { return strings.HasPrefix(arg, "-") }) {
+		return "", usagef("expected one argument, %s; flags stand before it", what)
+	}
 	if c.NArg() != 1 {
 		return "", usagef("expected one argument, %s; see %s -help", what, c.Command.HelpName)
 	}

@@ -69,11 +69,21 @@ func queueError(id string, err error) error {
 	if errors.Is(err, spool.ErrBusy) {
 		return status.Newf(451, "4.2.0", "%s: %v; try again", printable(id), err)
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		return missing{fmt.Sprintf("no message %s there; mailctl queue list shows which wait, and which are on hold", printable(id))}
+	}
 	return fmt.Errorf("%s: %w", printable(id), err)
 }
 
+// missing is os.ErrNotExist in words of our own.
+type missing struct{ text string }
+
+func (m missing) Error() string { return m.text }
+func (m missing) Unwrap() error { return os.ErrNotExist }
+
 // ids returns the queue ids that a command is about. Lines may begin with an
-// id and go on with anything, as those of queue list do.
+// id and go on with anything, as those of queue list do; its indented lines
+// are not about a message of their own.
 func (t *tool) ids(c *cli.Context) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) == 0 {
@@ -85,7 +95,8 @@ func (t *tool) ids(c *cli.Context) ([]string, error) {
 	var ids []string
 	lines := bufio.NewScanner(t.in)
 	for lines.Scan() {
-		if words := strings.Fields(lines.Text()); len(words) > 0 {
+		line := lines.Text()
+		if words := strings.Fields(line); len(words) > 0 && line[0] != '\t' {
 			ids = append(ids, words[0])
 		}
 	}

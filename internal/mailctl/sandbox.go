@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 
 	"peyk/internal/control"
 	"peyk/internal/nameserver"
-	"peyk/internal/status"
 )
 
 // A sandbox is the whole system for one person on one machine: a private
@@ -34,6 +32,7 @@ type sandbox struct {
 	settings []string // NAME=VALUE of -set
 	users    [2]account
 	fresh    bool            // DIR was not a sandbox before
+	lock     *os.File        // held against a second sandbox in DIR
 	config   *control.Config // as written for this run
 }
 
@@ -65,13 +64,14 @@ var services = []struct {
 }
 
 func (t *tool) sandbox(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("unexpected argument %q; see mailctl sandbox -help", c.Args().First())
-	}
 	s := &sandbox{tool: t, dns: c.Bool("dns"), settings: c.StringSlice("set"), basePort: c.Int("base-port")}
+	if c.IsSet("base-port") && !goodBase(s.basePort) {
+		return usagef("cannot use base port %d; expected 1 to %d", s.basePort, lastBase)
+	}
 	if err := s.prepare(c.String("dir")); err != nil {
 		return err
 	}
+	defer s.lock.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	return s.run(ctx)
@@ -81,56 +81,13 @@ func (t *tool) sandbox(c *cli.Context) error {
 func (s *sandbox) prepare(dir string) error {
 	for _, step := range []func() error{
 		func() error { return s.findPlaces(dir) },
-		s.recall, s.choosePorts, s.writeControls, s.writeCertificate, s.writeAccounts,
+		s.recall, s.choosePorts, s.writeControls, s.checkPorts, s.writeCertificate, s.writeAccounts,
 	} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s *sandbox) findPlaces(dir string) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	s.bin = filepath.Dir(exe)
-	if _, err := os.Stat(filepath.Join(s.bin, "smtpd")); err != nil {
-		s.bin = filepath.Join(filepath.Dir(s.bin), "libexec", "peyk")
-	}
-	if s.dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	for _, d := range []string{"", "control", "control/domains", "spool", "mail", "run", "log"} {
-		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o700); err != nil {
-			return fmt.Errorf("cannot make the sandbox: %w; name a directory of yours with -dir", err)
-		}
-	}
-	s.sockets, err = socketDir(s.dir)
-	return err
-}
-
-// longestSocket is how long the path of a Unix socket may be here: the kernel
-// allows 107 bytes, and our longest name takes 20 of them.
-const longestSocket = 87
-
-// socketDir returns DIR/run, or a directory with a short name where that would
-// be too long for a socket.
-func socketDir(dir string) (string, error) {
-	run := filepath.Join(dir, "run")
-	if len(run) <= longestSocket {
-		return run, nil
-	}
-	link := filepath.Join(dir, "run", "sockets") // remembers the short name
-	if short, err := os.Readlink(link); err == nil {
-		return short, os.MkdirAll(short, 0o700)
-	}
-	short, err := os.MkdirTemp("", "peyk-")
-	if err != nil {
-		return "", err
-	}
-	return short, os.Symlink(short, link)
 }
 
 // recall reads the passwords and the base port of an earlier run.
@@ -150,42 +107,8 @@ func (s *sandbox) recall() error {
 			u.password = s.tool.password()
 		}
 	}
-	if _, port, err := net.SplitHostPort(old["PEYK_SMTP"]); err == nil && s.basePort == 0 {
-		n, _ := strconv.Atoi(port)
-		s.basePort = n - 25
-	}
 	return nil
 }
-
-// choosePorts looks for a free base port unless one is given or remembered.
-func (s *sandbox) choosePorts() error {
-	if s.basePort != 0 {
-		if s.basePort < 1 || s.basePort > 64000 {
-			return usagef("cannot use base port %d; expected 1 to 64000", s.basePort)
-		}
-		return nil
-	}
-	for base := 10000; base <= 64000; base += 1000 {
-		if s.free(base) {
-			s.basePort = base
-			return nil
-		}
-	}
-	return status.New(451, "4.3.0", "no free ports from 10025 to 64995; name a base port with -base-port")
-}
-
-func (s *sandbox) free(base int) bool {
-	for _, service := range services {
-		l, err := net.Listen("tcp", loopback(base+service.offset))
-		if err != nil {
-			return false
-		}
-		l.Close()
-	}
-	return true
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 func (s *sandbox) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
@@ -238,8 +161,10 @@ func (s *sandbox) writeControls() error {
 		}
 	}
 	var err error
-	s.config, err = control.Load(s.path("control"), control.All(), nil)
-	return err
+	if s.config, err = control.Load(s.path("control"), control.All(), nil); err != nil {
+		return err
+	}
+	return errors.Join(problems(s.config)...)
 }
 
 func (s *sandbox) set(setting string) error {

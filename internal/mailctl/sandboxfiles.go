@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"peyk/internal/address"
+	"peyk/internal/control"
 	"peyk/internal/passhash"
 	"peyk/internal/table"
 )
@@ -136,13 +137,13 @@ func (t *tool) password() string {
 func (s *sandbox) env() [][2]string {
 	var lines [][2]string
 	for _, service := range services {
-		lines = append(lines, [2]string{service.env, loopback(s.basePort + service.offset)})
+		lines = append(lines, [2]string{service.env, s.listens(service.setting)})
 	}
 	lines = append(lines,
-		[2]string{"PEYK_LMTP", s.socket("deliver.sock")},
-		[2]string{"PEYK_AUTH", s.socket("auth.sock")},
+		[2]string{"PEYK_LMTP", s.config.Text(control.DeliverSocket)},
+		[2]string{"PEYK_AUTH", s.config.Text(control.AuthSocket)},
 		[2]string{"PEYK_CONTROL", s.path("control")},
-		[2]string{"PEYK_SPOOL", s.path("spool")},
+		[2]string{"PEYK_SPOOL", s.config.Text(control.Spool)},
 		[2]string{"PEYK_CA", s.path("control", "certs", "default", "fullchain.pem")},
 	)
 	for i, u := range s.users {
@@ -206,18 +207,10 @@ func unquote(word string) string {
 	return strings.ReplaceAll(word[1:len(word)-1], `'\''`, "'")
 }
 
-// tell prints what to try, ready to copy.
+// tell prints what to try, ready to copy into any Bourne shell. A client that
+// fails must say so, hence -sS.
 func (s *sandbox) tell() {
-	env := s.env()
-	get := func(name string) string {
-		for _, line := range env {
-			if line[0] == name {
-				return line[1]
-			}
-		}
-		return ""
-	}
-	dir := s.path()
+	submission, imaps, pop3s := port(s.listens(control.ListenSubmission)), port(s.listens(control.ListenIMAPS)), port(s.listens(control.ListenPOP3S))
 	fmt.Fprintf(s.tool.out, `
 The sandbox runs. Everything lies in %[1]s; Ctrl-C stops it.
 In another terminal, first:
@@ -225,21 +218,21 @@ In another terminal, first:
 	. %[2]s
 
 Send:
-	printf 'Subject: hello\n\nHello Alice!\n' | curl -s --crlf smtp://$PEYK_SMTP --mail-from you@example.net --mail-rcpt $PEYK_USER1 -T -
-	swaks --server $PEYK_SMTP --from you@example.net --to $PEYK_USER1
-	printf 'Subject: from bob\n\nHi!\n' | curl -s --crlf --ssl-reqd --cacert $PEYK_CA smtp://localhost:%[3]s -u $PEYK_USER2:$PEYK_PASS2 --mail-from $PEYK_USER2 --mail-rcpt $PEYK_USER1 -T -
+	printf 'Subject: hello\n\nHello Alice!\n' | curl -sS --crlf "smtp://$PEYK_SMTP" --mail-from you@example.net --mail-rcpt "$PEYK_USER1" -T -
+	swaks --server "$PEYK_SMTP" --from you@example.net --to "$PEYK_USER1"
+	printf 'Subject: from bob\n\nHi!\n' | curl -sS --crlf --ssl-reqd --cacert "$PEYK_CA" smtp://localhost:%[3]s -u "$PEYK_USER2:$PEYK_PASS2" --mail-from "$PEYK_USER2" --mail-rcpt "$PEYK_USER1" -T -
 	printf 'Subject: local\n\nHi!\n' | sh -c "$PEYK_SENDMAIL $PEYK_USER1"
 Read:
-	curl -s --cacert $PEYK_CA imaps://localhost:%[4]s/INBOX -u $PEYK_USER1:$PEYK_PASS1 -X 'FETCH 1:* (FLAGS ENVELOPE)'
-	curl -s --cacert $PEYK_CA "imaps://localhost:%[4]s/INBOX;MAILINDEX=1" -u $PEYK_USER1:$PEYK_PASS1
-	curl -s --cacert $PEYK_CA pop3s://localhost:%[5]s/1 -u $PEYK_USER1:$PEYK_PASS1
-	s-nail -f $PEYK_MAILDIR1
+	curl -sS --cacert "$PEYK_CA" imaps://localhost:%[4]s/INBOX -u "$PEYK_USER1:$PEYK_PASS1" -X 'FETCH 1:* (FLAGS ENVELOPE)'
+	curl -sS --cacert "$PEYK_CA" 'imaps://localhost:%[4]s/INBOX;MAILINDEX=1' -u "$PEYK_USER1:$PEYK_PASS1"
+	curl -sS --cacert "$PEYK_CA" pop3s://localhost:%[5]s/1 -u "$PEYK_USER1:$PEYK_PASS1"
+	s-nail -f "$PEYK_MAILDIR1"
 Look:
-	%[6]s -control $PEYK_CONTROL queue list
+	%[6]s -control "$PEYK_CONTROL" mailbox status "$PEYK_USER1"
+	%[6]s -control "$PEYK_CONTROL" queue list
 	tail -f %[7]s
 
-`, dir, quote(s.path("sandbox.env")), port(get("PEYK_SUBMISSION")), port(get("PEYK_IMAPS")), port(get("PEYK_POP3S")),
-		quote(s.bin+"/mailctl"), quote(s.path("log", "peyk.log")))
+`, s.dir, quote(s.path("sandbox.env")), submission, imaps, pop3s, quote(s.bin+"/mailctl"), quote(s.path("log", "peyk.log")))
 }
 
 func port(hostport string) string {

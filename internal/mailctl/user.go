@@ -27,7 +27,7 @@ func (t *tool) userCommand() *cli.Command {
 	return &cli.Command{Name: "user", Usage: "the accounts", Subcommands: []*cli.Command{
 		{Name: "add", Usage: "add an account; reads its password from stdin", ArgsUsage: "USER@DOMAIN",
 			Flags: []cli.Flag{generate, &cli.StringFlag{Name: "quota", Usage: "limit the mailbox to `SIZE`, such as 2G"}}, Action: t.userAdd},
-		{Name: "list", Usage: "print the accounts", ArgsUsage: "[DOMAIN]", Flags: []cli.Flag{jsonFlag}, Action: t.userList},
+		{Name: "list", Usage: "print the accounts", ArgsUsage: "[DOMAIN ...]", Flags: []cli.Flag{jsonFlag}, Action: t.userList},
 		{Name: "passwd", Usage: "change a password; reads it from stdin", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{generate}, Action: t.userPasswd},
 		{Name: "remove", Usage: "remove an account; its mail stays on disk", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{dryRunFlag}, Action: t.userRemove},
 		{Name: "info", Usage: "print what is known of an account", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{jsonFlag}, Action: t.userInfo},
@@ -215,11 +215,9 @@ func (t *tool) userList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list := c.Args().Slice()
-	if len(list) == 0 {
-		if list, err = domains.List(); err != nil {
-			return err
-		}
+	list, err := someDomains(c, domains)
+	if err != nil {
+		return err
 	}
 	for _, domain := range list {
 		users, err := domains.Users(domain)
