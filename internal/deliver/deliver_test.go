@@ -300,45 +300,6 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-func TestQuotaRules(t *testing.T) {
-	none := mailbox.Quota{Bytes: 7}
-	for rule, want := range map[string]mailbox.Quota{
-		"":                           none,
-		"*:bytes=100":                {Bytes: 100},
-		"*:storage=2:messages=3":     {Bytes: 2048, Messages: 3},
-		"*:storage=2M":               {Bytes: 2 << 20},
-		"*:bytes=3g":                 {Bytes: 3 << 30},
-		"*:bytes=-1":                 none,
-		"*:bytes=99999999999999999T": none,
-		"*:bytes=12MM":               none,
-		"Trash:bytes=5":              none,
-		"*:storage=":                 none,
-	} {
-		if got := quotaOf(rule, none); got != want {
-			t.Errorf("%q gives %+v, want %+v", rule, got, want)
-		}
-	}
-}
-
-func TestMailLocation(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                     "/home/a/Maildir",
-		"maildir:/var/mail/a":  "/var/mail/a",
-		"maildir:~/M:INDEX=/x": "/home/a/M",
-		"maildir:~/../../etc":  "/etc",
-		"mbox:~/mail":          "",
-		"maildir:relative":     "",
-		"nonsense":             "",
-	} {
-		if got := maildirOf(in, "/home/a"); got != want {
-			t.Errorf("%q is at %q, want %q", in, got, want)
-		}
-	}
-	if got := maildirOf("", ""); got != "" {
-		t.Errorf("without anything: %q", got)
-	}
-}
-
 func TestAnUnreachableUserDatabaseDefers(t *testing.T) {
 	h := newHouse(t, "alice")
 	h.users.fail = errors.New("connection refused")

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"peyk/internal/mailbox"
 )
 
 // TestSearchFindsAcrossBlocks: a needle may lie across any two blocks of a
@@ -27,28 +25,5 @@ func TestDaysAreComparedAsWritten(t *testing.T) {
 	late := time.Date(2020, 1, 1, 23, 59, 59, 0, time.FixedZone("", -8*3600))
 	if !between(late, day(1), day(2)) || between(late, day(2), time.Time{}) || between(late, time.Time{}, day(1)) {
 		t.Error("the zone moved the day")
-	}
-}
-
-func TestQuotaRules(t *testing.T) {
-	for rule, want := range map[string]mailbox.Quota{
-		"*:bytes=1073741824":              {Bytes: 1 << 30},
-		"*:storage=1024":                  {Bytes: 1 << 20},
-		"*:storage=2G:messages=5":         {Bytes: 2 << 30, Messages: 5},
-		"*:bytes=-1":                      {},
-		"nonsense":                        {},
-		"*:storage=99999999999999999999T": {},
-	} {
-		if got := quotaOf(rule); got != want {
-			t.Errorf("%s is %+v, want %+v", rule, got, want)
-		}
-	}
-	for _, c := range [][3]string{
-		{"", "/home/a", "/home/a/Maildir"}, {"maildir:~/M:INDEX=/x", "/home/a", "/home/a/M"},
-		{"maildir:/var/m/a", "", "/var/m/a"}, {"mbox:~/m", "/home/a", ""}, {"maildir:m", "/home/a", ""}, {"", "", ""},
-	} {
-		if got := maildirOf(c[0], c[1]); got != c[2] {
-			t.Errorf("%q in %q is %q, want %q", c[0], c[1], got, c[2])
-		}
 	}
 }

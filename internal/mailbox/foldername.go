@@ -46,7 +46,7 @@ func badName(name string) string {
 		return "one of its levels is empty"
 	case strings.Count(name, Separator) >= maxLevels:
 		return "it has too many levels"
-	case len(encodeUTF7(name)) > maxDirName:
+	case len(EncodeUTF7(name)) > maxDirName:
 		return "it is too long"
 	}
 	return ""
@@ -71,7 +71,7 @@ func dirOf(name string) string {
 	if name == Inbox {
 		return ""
 	}
-	return "." + encodeUTF7(name)
+	return "." + EncodeUTF7(name)
 }
 
 // nameOf is the inverse of dirOf for a directory found on disk. A directory
@@ -81,7 +81,7 @@ func nameOf(dir string) (name string, ok bool) {
 	if len(dir) < 2 || dir[0] != '.' || dir[1] == '.' {
 		return "", false
 	}
-	name, ok = decodeUTF7(dir[1:])
+	name, ok = DecodeUTF7(dir[1:])
 	if !ok {
 		name = dir[1:]
 	}

@@ -52,15 +52,15 @@ func FuzzFolderName(f *testing.F) {
 			return
 		}
 		if utf8.ValidString(s) {
-			enc := encodeUTF7(s)
-			if back, ok := decodeUTF7(enc); !ok || back != s {
+			enc := EncodeUTF7(s)
+			if back, ok := DecodeUTF7(enc); !ok || back != s {
 				t.Fatalf("%q → %q → %q %v", s, enc, back, ok)
 			}
 			if asciiRun(enc) != len(enc) {
 				t.Fatalf("%q is not printable ASCII", enc)
 			}
 		}
-		if dec, ok := decodeUTF7(s); ok && encodeUTF7(dec) != s {
+		if dec, ok := DecodeUTF7(s); ok && EncodeUTF7(dec) != s {
 			t.Fatalf("two encodings of %q", dec)
 		}
 		if CheckName(s) == nil && CanonicalName(s) != Inbox {

@@ -38,7 +38,7 @@ func parseSpecialUse(text string) map[string]string {
 	m := make(map[string]string)
 	for line := range strings.Lines(text) {
 		use, enc, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		name, valid := decodeUTF7(enc)
+		name, valid := DecodeUTF7(enc)
 		if ok && valid && strings.HasPrefix(use, `\`) && badName(name) == "" {
 			m[name] = use
 		}
@@ -49,7 +49,7 @@ func parseSpecialUse(text string) map[string]string {
 func formatSpecialUse(m map[string]string) []byte {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		b.WriteString(m[name] + "\t" + encodeUTF7(name) + "\n")
+		b.WriteString(m[name] + "\t" + EncodeUTF7(name) + "\n")
 	}
 	return []byte(b.String())
 }

@@ -55,7 +55,7 @@ func (s *subscriptions) name(line string) string {
 		}
 		line = strings.Join(levels, Separator)
 	}
-	name, ok := decodeUTF7(line)
+	name, ok := DecodeUTF7(line)
 	if !ok && utf8.ValidString(line) {
 		name = line
 	}
@@ -66,7 +66,7 @@ func (s *subscriptions) name(line string) string {
 }
 
 func (s *subscriptions) line(name string) string {
-	enc := encodeUTF7(name)
+	enc := EncodeUTF7(name)
 	if s.old {
 		return enc
 	}

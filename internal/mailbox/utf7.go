@@ -11,8 +11,9 @@ import (
 // (RFC 3501 §5.1.3).
 const utf7Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,"
 
-// encodeUTF7 returns s, which must be valid UTF-8, in modified UTF-7.
-func encodeUTF7(s string) string {
+// EncodeUTF7 returns s, which must be valid UTF-8, in modified UTF-7 (RFC 3501
+// §5.1.3).
+func EncodeUTF7(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		n := asciiRun(s)
@@ -58,9 +59,9 @@ func utf7Encoding() *base64.Encoding {
 	return base64.NewEncoding(utf7Alphabet).WithPadding(base64.NoPadding).Strict()
 }
 
-// decodeUTF7 returns the UTF-8 of a modified UTF-7 string. It accepts only
-// what encodeUTF7 writes, so that a folder has exactly one name.
-func decodeUTF7(s string) (string, bool) {
+// DecodeUTF7 returns the UTF-8 of a modified UTF-7 string. It accepts only
+// what EncodeUTF7 writes, so that a folder has exactly one name.
+func DecodeUTF7(s string) (string, bool) {
 	if strings.IndexByte(s, '&') < 0 {
 		return s, asciiRun(s) == len(s)
 	}
@@ -78,7 +79,7 @@ func decodeUTF7(s string) (string, bool) {
 		rest = after
 	}
 	out := b.String()
-	return out, utf8.ValidString(out) && encodeUTF7(out) == s
+	return out, utf8.ValidString(out) && EncodeUTF7(out) == s
 }
 
 func decodeShifted(b *strings.Builder, code string) bool {

@@ -103,19 +103,3 @@ func eventuallyOpen(t *testing.T, w *world) {
 	}
 	t.Fatal("the maildrop stays locked")
 }
-
-func TestMaildirOf(t *testing.T) {
-	for _, c := range [][3]string{
-		{"", "/home/a", "/home/a/Maildir"},
-		{"maildir:/var/mail/a", "", "/var/mail/a"},
-		{"maildir:~/mail:INBOX=~/x", "/home/a", "/home/a/mail"},
-		{"maildir:~/mail", "", ""},
-		{"maildir:mail", "/home/a", ""},
-		{"mbox:~/mail", "/home/a", ""},
-		{"", "", ""},
-	} {
-		if got := maildirOf(c[0], c[1]); got != c[2] {
-			t.Errorf("maildirOf(%q, %q) = %q, want %q", c[0], c[1], got, c[2])
-		}
-	}
-}
