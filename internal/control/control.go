@@ -26,8 +26,9 @@ import (
 )
 
 // DefaultDir is where the configuration lives unless PEYK_CONTROL or the flag
-// -control names another directory.
-const DefaultDir = "/etc/peyk/control"
+// -control names another directory. A packager may set it at build time; it is
+// never written afterwards.
+var DefaultDir = "/etc/peyk/control"
 
 // maxFile is the largest control file that is read, in bytes.
 const maxFile = 1 << 20

@@ -29,7 +29,7 @@ var (
 		Help: "Character that separates the user from the detail in alice+lists@example.org (RFC 5233)."}
 	MessageSize = &Setting{Name: "message-size-limit", Kind: Size, Default: "50M", Programs: []string{"smtpd", "deliver", "remote", "imapd", "sendmail"},
 		Help: "Largest message, in octets, that is accepted."}
-	HopLimit = &Setting{Name: "hop-limit", Kind: Int, Default: "50", Programs: []string{"smtpd", "sendmail"},
+	HopLimit = &Setting{Name: "hop-limit", Kind: Int, Default: "50", Programs: []string{"smtpd", "sendmail", "deliver"},
 		Help: "A message with more Received fields than this is refused as a loop (RFC 5321 §6.3)."}
 	ProxyNetworks = &Setting{Name: "proxy-networks", Kind: Networks, Programs: []string{"smtpd", "imapd", "pop3d"},
 		Help: "Networks of proxies that must begin each connection with a PROXY v1 or v2 header. From anybody else such a header is a protocol error."}

@@ -101,13 +101,9 @@ func policyOf(c *control.Config) Policy {
 		RefuseFull: c.Text(control.QuotaExceeded) == "refuse",
 		Pipes:      c.Bool(control.ForwardPipes),
 		PipeTime:   c.Duration(control.ForwardPipeTime),
-		HopLimit:   hopLimit,
+		HopLimit:   c.Int(control.HopLimit),
 	}
 }
-
-// hopLimit is that of hop-limit's default: smtpd enforces the control when
-// mail comes in, this only ends loops of forwarding inside.
-const hopLimit = 50
 
 func (m *mda) run(ctx context.Context, e *daemon.Env) error {
 	c := e.Config()

@@ -20,14 +20,15 @@ import (
 
 // Host is the mail store of one process; its sessions share folders.
 type Host struct {
-	o       Options
-	locks   *locker
-	pid     int
-	counter atomic.Uint64 // in file names
-	chmod   bool          // the umask takes permissions from the owner
-	buffers sync.Pool     // *[]byte for messages being written
-	watch   *watcher      // nil: none
-	count   counters
+	o        Options
+	locks    *locker
+	pid      int
+	hostname string        // as it may stand in a file name
+	counter  atomic.Uint64 // in file names
+	chmod    bool          // the umask takes permissions from the owner
+	buffers  sync.Pool     // *[]byte for messages being written
+	watch    *watcher      // nil: none
+	count    counters
 
 	mu       sync.Mutex
 	accounts map[string]*Account
@@ -53,7 +54,7 @@ func NewHost(o Options) (*Host, error) {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
 	}
-	h := &Host{o: o, pid: os.Getpid(), accounts: make(map[string]*Account)}
+	h := &Host{o: o, pid: os.Getpid(), hostname: hostInName(o.Hostname), accounts: make(map[string]*Account)}
 	h.buffers.New = func() any { b := make([]byte, 0, bufferSize); return &b }
 	h.chmod = umaskBites()
 	// Locks and time stamps of directories are compared with the clock of the

@@ -14,7 +14,7 @@ func (h *Host) uniqueName() (string, error) {
 		return "", err
 	}
 	now := h.o.Now()
-	return fmt.Sprintf("%d.M%06dP%dQ%dR%x.%s", now.Unix(), now.Nanosecond()/1000, h.pid, h.counter.Add(1), r, hostInName(h.o.Hostname)), nil
+	return fmt.Sprintf("%d.M%06dP%dQ%dR%x.%s", now.Unix(), now.Nanosecond()/1000, h.pid, h.counter.Add(1), r, h.hostname), nil
 }
 
 // hostInName escapes what may not stand in a base name.
