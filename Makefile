@@ -72,6 +72,7 @@ install: build
 	sed 's,/etc/peyk,$(SYSCONFDIR)/peyk,g' systemd/tmpfiles.conf | $(PUT) $(DESTDIR)$(TMPFILESDIR)/peyk.conf
 	install -m 644 README.md CHANGES.md LICENSE docs/*.md docs/rfc.tsv $(DESTDIR)$(DATADIR)/doc/peyk
 	cp -R etc/. $(DESTDIR)$(DATADIR)/doc/peyk/examples/
+	chmod -R u=rwX,go=rX $(DESTDIR)$(DATADIR)/doc/peyk/examples
 	install -d $(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions $(DESTDIR)$(DATADIR)/fish/vendor_completions.d
 	bin/mailctl completion bash | $(PUT) $(DESTDIR)$(DATADIR)/bash-completion/completions/mailctl
 	bin/mailctl completion zsh | $(PUT) $(DESTDIR)$(DATADIR)/zsh/site-functions/_mailctl
