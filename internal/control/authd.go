@@ -6,7 +6,7 @@ var (
 		Help: "Directory of the mail: the home of an account whose entry names none is DOMAIN/USER below it, its mailbox is Maildir in its home."}
 	UserdbUIDs = &Setting{Name: "userdb-uids", Kind: Lines, Programs: []string{"authd"},
 		Help: "Users (names or numbers) that may ask the userdb socket, besides root and authd's own. Default: anybody whom the permissions of the socket let in."}
-	DefaultDomain = &Setting{Name: "default-domain", Kind: Text, Programs: []string{"authd"},
+	DefaultDomain = &Setting{Name: "default-domain", Kind: Text, Check: checkDomain, Programs: []string{"authd"},
 		Help: "Domain of a login name without one. Default: such a name does not exist."}
 	AuthHashParallel = &Setting{Name: "auth-hash-parallel", Kind: Int, Default: "0", Programs: []string{"authd"},
 		Help: "Most password hashes that are computed at one time; each takes 19 MiB of memory. 0 is one for each processor."}

@@ -51,12 +51,13 @@ const (
 
 // A Setting declares one control file.
 type Setting struct {
-	Name     string   // file and flag name: lower case, hyphens
-	Kind     Kind     // how it is understood
-	Default  string   // its text when the file is absent; "" is the zero value
-	Choices  []string // of a Choice
-	Programs []string // the programs that read it
-	Help     string   // one or more sentences for the manual
+	Name     string                  // file and flag name: lower case, hyphens
+	Kind     Kind                    // how it is understood
+	Default  string                  // its text when the file is absent; "" is the zero value
+	Choices  []string                // of a Choice
+	Programs []string                // the programs that read it
+	Check    func(text string) error // refuses a Text, or an item of Lines; nil takes anything
+	Help     string                  // one or more sentences for the manual
 }
 
 // An Origin says where a value came from.
@@ -232,10 +233,13 @@ func (s *Setting) parse(text, source string, origin Origin) (value, error) {
 }
 
 func (s *Setting) parseList(v value, numbers []int, source string) (value, error) {
-	if s.Kind != Networks {
-		return v, nil
-	}
 	for i, line := range v.lines {
+		if s.Kind == Lines {
+			if err := s.check(line); err != nil {
+				return v, &FileError{source, numbers[i], err}
+			}
+			continue
+		}
 		p, err := ParseNetwork(line)
 		if err != nil {
 			return v, &FileError{source, numbers[i], err}
@@ -261,8 +265,17 @@ func significant(text string) (lines []string, numbers []int) {
 	return lines, numbers
 }
 
+func (s *Setting) check(text string) error {
+	if s.Check == nil {
+		return nil
+	}
+	return s.Check(text)
+}
+
 func (s *Setting) number(text string) (int64, error) {
 	switch s.Kind {
+	case Text:
+		return 0, s.check(text)
 	case Int:
 		n, err := strconv.ParseInt(text, 10, 32)
 		if err != nil || n < 0 {

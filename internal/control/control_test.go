@@ -129,3 +129,32 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What no program could work with stops the start, and mailctl config check
+// finds it.
+func TestNamesAndAddressesAreChecked(t *testing.T) {
+	for setting, texts := range map[*Setting]struct{ good, bad []string }{
+		Hostname: {[]string{"mx.example.org", "localhost", "a_b.example", "xn--a.example", ""},
+			[]string{"a b", "???", "-1", "192.0.2.1", "\x01", "a\tb", "mx..example", "mx.example.", "../etc", "@"}},
+		DefaultDomain: {[]string{"example.org", "bücher.example", ""}, []string{"???", "a b", "-1", "[192.0.2.1]", "@", "../etc", "a\tb"}},
+		ListenSMTP: {[]string{":25", "127.0.0.1:smtp", "[::1]:25", "/run/x.sock", "", `:25\n:26`},
+			[]string{"25", "x", "-1", "127.0.0.1", ":65536", ":-1", "a b:25", "::1:25", `:25\nx`, "../x"}},
+		Resolver:        {[]string{"127.0.0.1:53", "127.0.0.1", "::1", "[::1]:53", "dns.example:53", ""}, []string{"???", "1.5.5", "a b", "x:y:z", "@"}},
+		Subaddress:      {[]string{"+", "-", ""}, []string{"a", "+-", "@", "é", "." + "."}},
+		TLSCertificate:  {[]string{"default", "mx.example.org"}, []string{"../x", "/etc", ".."}},
+		MailDirectories: {[]string{"/home", ""}, []string{"home", "../x"}},
+	} {
+		for _, text := range texts.good {
+			if _, err := Load(t.TempDir(), []*Setting{setting}, map[string]string{setting.Name: text}); err != nil {
+				t.Errorf("%s: %v", setting.Name, err)
+			}
+		}
+		for _, text := range texts.bad {
+			var fe *FileError
+			_, err := Load(t.TempDir(), []*Setting{setting}, map[string]string{setting.Name: text})
+			if !errors.As(err, &fe) || fe.Line == 0 {
+				t.Errorf("%s takes %q: %v", setting.Name, text, err)
+			}
+		}
+	}
+}

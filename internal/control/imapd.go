@@ -2,9 +2,9 @@ package control
 
 // Settings of imapd, besides the common ones.
 var (
-	ListenIMAP = &Setting{Name: "listen-imap", Kind: Lines, Programs: []string{"imapd"},
+	ListenIMAP = &Setting{Name: "listen-imap", Kind: Lines, Check: checkListen, Programs: []string{"imapd"},
 		Help: "Addresses host:port for IMAP with STARTTLS, beside the sockets that systemd passes as imap."}
-	ListenIMAPS = &Setting{Name: "listen-imaps", Kind: Lines, Programs: []string{"imapd"},
+	ListenIMAPS = &Setting{Name: "listen-imaps", Kind: Lines, Check: checkListen, Programs: []string{"imapd"},
 		Help: "Addresses host:port for IMAP, TLS from the first byte, beside the sockets that systemd passes as imaps."}
 	IMAPPlaintextLogin = &Setting{Name: "imap-plaintext-login", Kind: Networks, Programs: []string{"imapd"},
 		Help: "Networks from which an IMAP login is taken without TLS. Default: none, passwords never cross the network in clear."}

@@ -2,7 +2,7 @@ package control
 
 // Settings of remote, besides the common ones.
 var (
-	Resolver = &Setting{Name: "resolver", Kind: Text, Programs: []string{"remote", "smtpd", "mailctl"},
+	Resolver = &Setting{Name: "resolver", Kind: Text, Check: checkResolver, Programs: []string{"remote", "smtpd", "mailctl"},
 		Help: "Address host:port of the DNS resolver. Default: the first nameserver of /etc/resolv.conf."}
 	RemotePort = &Setting{Name: "remote-port", Kind: Int, Default: "25", Programs: []string{"remote"},
 		Help: "Port of other mail servers, where no route says otherwise."}

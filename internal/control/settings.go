@@ -7,7 +7,7 @@ var Daemons = []string{"smtpd", "queue-run", "deliver", "remote", "imapd", "pop3
 
 // Settings of every program.
 var (
-	Hostname = &Setting{Name: "hostname", Kind: Text, Programs: append([]string{"sendmail", "mailctl"}, Daemons...),
+	Hostname = &Setting{Name: "hostname", Kind: Text, Check: checkHostname, Programs: append([]string{"sendmail", "mailctl"}, Daemons...),
 		Help: "Name of this host in greetings, trace headers and reports. Default: what the system says."}
 	LogFormat = &Setting{Name: "log-format", Kind: Choice, Default: "logfmt", Choices: []string{"logfmt", "json"}, Programs: Daemons,
 		Help: "Shape of a log line, see peyk-log(7)."}
@@ -21,11 +21,11 @@ var (
 		Help: "LMTP socket for mail to local mailboxes. Any LMTP server may sit there."}
 	RemoteSocket = &Setting{Name: "remote-socket", Kind: Path, Default: "/run/peyk/remote.sock", Programs: []string{"remote", "queue-run"},
 		Help: "LMTP socket for mail to other hosts. Any LMTP server may sit there."}
-	TLSCertificate = &Setting{Name: "tls-certificate", Kind: Text, Default: "default", Programs: []string{"smtpd", "imapd", "pop3d"},
+	TLSCertificate = &Setting{Name: "tls-certificate", Kind: Text, Check: checkName, Default: "default", Programs: []string{"smtpd", "imapd", "pop3d"},
 		Help: "Name of the directory below certs/ that holds fullchain.pem and privkey.pem. Read again on SIGHUP."}
 	TLSHandshakeTimeout = &Setting{Name: "tls-handshake-timeout", Kind: Duration, Default: "30s", Programs: []string{"smtpd", "imapd", "pop3d"},
 		Help: "Longest time for a TLS handshake."}
-	Subaddress = &Setting{Name: "subaddress", Kind: Text, Default: "+", Programs: []string{"smtpd", "queue-run", "deliver", "mailctl"},
+	Subaddress = &Setting{Name: "subaddress", Kind: Text, Check: checkSeparator, Default: "+", Programs: []string{"smtpd", "queue-run", "deliver", "mailctl"},
 		Help: "Character that separates the user from the detail in alice+lists@example.org (RFC 5233)."}
 	MessageSize = &Setting{Name: "message-size-limit", Kind: Size, Default: "50M", Programs: []string{"smtpd", "deliver", "remote", "imapd", "sendmail"},
 		Help: "Largest message, in octets, that is accepted."}
