@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -42,6 +43,9 @@ type tool struct {
 
 // Main runs mailctl and returns its exit status (sysexits(3)).
 func Main(args []string) int {
+	// The programs must be able to read what root makes with a narrow umask;
+	// whatever is secret is created with a mode of its own.
+	syscall.Umask(0o022)
 	t := &tool{in: os.Stdin, out: os.Stdout, err: os.Stderr, disk: new(commit.Disk), now: time.Now, rand: rand.Reader}
 	return t.run(args)
 }

@@ -164,6 +164,9 @@ func describe(err error) error {
 	if errors.Is(err, errNobody) {
 		return errors.New("no recipient in To, Cc or Bcc; name some on the command line")
 	}
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w; only members of the group peyk-drop may queue mail", err)
+	}
 	return err
 }
 
