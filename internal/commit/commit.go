@@ -61,11 +61,26 @@ func (d *Disk) Create(path string, perm os.FileMode) (*File, error) {
 	if err := d.step(StepCreate, path); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR|unix.O_NOFOLLOW, perm)
+	fd, err := open(path, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_NOFOLLOW, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &File{File: f, disk: d}, nil
+	return &File{File: os.NewFile(uintptr(fd), path), disk: d}, nil
+}
+
+// open is os.OpenFile without the five system calls by which that finds out
+// that files and directories cannot be polled.
+func open(path string, flags int, perm os.FileMode) (fd int, err error) {
+	for {
+		fd, err = unix.Open(path, flags|unix.O_CLOEXEC, uint32(perm.Perm()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		return fd, nil
+	}
 }
 
 // Publish makes the file durable and then visible as final, which must not

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // dirSync is one directory that somebody is syncing, or waits to have synced.
@@ -101,10 +103,16 @@ func (d *Disk) syncDirNow(dir string) error {
 	if err := d.step(StepSyncDir, dir); err != nil {
 		return err
 	}
-	f, err := os.Open(dir)
+	fd, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	return f.Sync()
+	defer unix.Close(fd)
+	for {
+		err := unix.Fsync(fd)
+		if err == unix.EINTR {
+			continue
+		}
+		return os.NewSyscallError("fsync "+dir, err)
+	}
 }
