@@ -6,12 +6,15 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"peyk/internal/commit"
 )
 
-// maxSpares is how many files a writer keeps for use again: those of the
-// messages that are on their way at one time, on a busy host.
-const maxSpares = 256
+// maxSpares is how many files a writer keeps for use again: as many as there
+// are messages on their way at one time, on a busy host. It is less where the
+// process may have few files open.
+const maxSpares = 1000
 
 // spareFor is how long a file is kept without use, at least; at most twice as
 // long. What it holds is an old message.
@@ -22,6 +25,7 @@ const spareFor = 5 * time.Second
 // is done with, and the file is written over for another one.
 type spares struct {
 	mu     sync.Mutex
+	most   int
 	files  []spare // the one used last is last
 	round  int
 	timer  *time.Timer // nil while there are no files
@@ -46,7 +50,11 @@ type spare struct {
 // commit as the removal of the name before it; and because what a power cut
 // leaves of either message shows by its id, its length and its checksums.
 func (d *Drop) Reuse() (stop func()) {
-	d.spares = new(spares)
+	d.spares = &spares{most: maxSpares}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		d.spares.most = int(min(limit.Cur/8, maxSpares))
+	}
 	return d.spares.stop
 }
 
@@ -104,7 +112,7 @@ func (s *spares) take() (spare, bool) {
 func (s *spares) put(f spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.cannot || len(s.files) >= maxSpares {
+	if s.ended || s.cannot || len(s.files) >= s.most {
 		f.Abort()
 		return
 	}
