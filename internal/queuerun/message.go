@@ -58,6 +58,7 @@ type target struct {
 	result
 	recorded bool // the result is in the journal
 	left     bool // it has a result, but must be tried again
+	noted    bool // the journal has a line about it; guarded by message.mu
 	early    bool // it was left out of this attempt
 }
 
@@ -176,7 +177,7 @@ func (r *Runner) recall(m *message, force bool) {
 		if last == nil {
 			continue
 		}
-		t.warned = !last.Time.Before(warnedAfter)
+		t.warned = !last.Untried() && !last.Time.Before(warnedAfter)
 		wait := last.Next.Sub(now)
 		if force || t.action != "" || wait <= early || wait > longest { // the clock was set back
 			continue
@@ -199,8 +200,12 @@ func (r *Runner) route(m *message) {
 	if finals == nil {
 		finals = make(map[string]bool, len(m.env.Recipients))
 	}
+	complete := m.complete()
 	for i := range m.env.Recipients {
 		rcpt := &m.env.Recipients[i]
+		if complete[rcpt.Address] {
+			continue
+		}
 		if unroutable := m.state.Last[spool.Target{Original: rcpt.Address}]; unroutable != nil && unroutable.Action == spool.Failed {
 			continue
 		}
@@ -214,6 +219,21 @@ func (r *Runner) route(m *message) {
 			m.addHops(rcpt, hops, finals, r.stamp())
 		}
 	}
+}
+
+// complete returns the recipients with which nothing is left to do, whatever
+// the tables say by now: the journal knows all addresses that one stood for
+// when the first of them got the message.
+func (m *message) complete() map[string]bool {
+	done := make(map[string]bool, len(m.state.Last))
+	for key, last := range m.state.Last {
+		if key.Final == "" {
+			continue
+		}
+		before, known := done[key.Original]
+		done[key.Original] = last.Done() && (before || !known)
+	}
+	return done
 }
 
 func (m *message) unroutable(rcpt *envelope.Recipient, e *status.Error, at time.Time) {

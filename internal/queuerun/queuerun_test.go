@@ -270,6 +270,78 @@ func TestRestartRepeatsNothing(t *testing.T) {
 	})
 }
 
+// What is done for a recipient stays done when an admin changes the tables
+// while the rest of the message waits: no second copy elsewhere, and no report
+// that the recipient does not exist.
+func TestTablesChangeWhileMailWaits(t *testing.T) {
+	for name, now := range map[string][]Hop{
+		"alias removed":  nil,
+		"other target":   {{Address: "carol@here.test", Local: true}},
+		"domain removed": {{Address: "sales@here.test", Destination: "here.test"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.router = hops{"sales@here.test": {{Address: "bob@here.test", Local: true}}}
+				b.remote.answer = func(rcpt string, n int) *status.Error {
+					if rcpt == "x@far.test" && n < 2 {
+						return refuse(450, "4.2.0", "later")
+					}
+					return nil
+				}
+				b.start()
+				b.send(mail("a@there.test", "sales@here.test", "x@far.test"))
+				b.settled()
+				b.finish()
+				b.router = hops{"sales@here.test": now}
+				b.start()
+				time.Sleep(10 * time.Minute)
+				b.settled()
+				if got := b.reports("a@there.test"); len(got) != 0 {
+					t.Errorf("reports %q", got)
+				}
+				for rcpt, want := range map[string]int{"bob@here.test": 1, "carol@here.test": 0, "sales@here.test": 0, "x@far.test": 1} {
+					if n := b.local.count(rcpt) + b.remote.count(rcpt); n != want {
+						t.Errorf("%s got %d copies, want %d", rcpt, n, want)
+					}
+				}
+				b.empty("queue")
+				b.finish()
+			})
+		})
+	}
+}
+
+// A list of which one member has the message and another could not even be
+// tried is not done, whatever a restart finds.
+func TestUntriedMemberIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.router = hops{"list@here.test": {{Address: "m1@here.test", Local: true}, {Address: "x@far.test", Destination: "far.test"}}}
+		b.remote.setDown(true)
+		b.start()
+		id := b.send(mail("a@there.test", "list@here.test"))
+		time.Sleep(lingers + time.Second)
+		synctest.Wait()
+		b.finish()
+		records, err := b.queue.Journal(id)
+		if err != nil || len(records) != 2 || !records[0].Untried() || records[0].Final != "x@far.test" || records[1].Final != "m1@here.test" {
+			t.Errorf("journal %+v, %v: the member that waits must stand before the one that has it, as a cut takes the end", records, err)
+		}
+		if n := spool.Fold(records).Attempts; n != 0 {
+			t.Errorf("%d attempts", n)
+		}
+		b.remote.setDown(false)
+		b.start()
+		b.settled()
+		if b.local.count("m1@here.test") != 1 || b.remote.count("x@far.test") != 1 {
+			t.Errorf("m1 %d, x %d", b.local.count("m1@here.test"), b.remote.count("x@far.test"))
+		}
+		b.empty("queue")
+		b.finish()
+	})
+}
+
 // While one destination hangs, what others did becomes durable.
 func TestDoneIsJournalledWhileAnotherDestinationWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,19 +38,44 @@ func (m *message) record(r *Runner, targets []*target) error {
 	if len(targets) == 0 {
 		return nil
 	}
-	records := make([]spool.Record, len(targets))
-	for i, t := range targets {
-		records[i] = spool.Record{Time: t.at, Action: t.action, Status: t.code, Original: t.key.Original,
-			Final: t.key.Final, Host: t.host, Next: t.next, Reply: t.reply}
+	rest := m.siblings(targets)
+	records := make([]spool.Record, 0, len(rest)+len(targets))
+	for _, t := range rest { // first: a cut takes the end
+		now := r.stamp()
+		records = append(records, spool.Record{Time: now, Action: spool.Delayed, Original: t.key.Original, Final: t.key.Final, Next: now})
+	}
+	for _, t := range targets {
+		records = append(records, spool.Record{Time: t.at, Action: t.action, Status: t.code, Original: t.key.Original,
+			Final: t.key.Final, Host: t.host, Next: t.next, Reply: t.reply})
 	}
 	if err := r.queue.Record(m.id, records...); err != nil {
 		return err
 	}
 	m.logged = true
 	for _, t := range targets {
-		t.recorded = true
+		t.recorded, t.noted = true, true
+	}
+	for _, t := range rest {
+		t.noted = true
 	}
 	return nil
+}
+
+// siblings returns what else the recipients of targets stand for, as far as
+// the journal does not know it: it must not call a recipient done while one of
+// its addresses waits. What jobs under way write is not touched.
+func (m *message) siblings(targets []*target) (rest []*target) {
+	names, written := make(map[string]bool), make(map[*target]bool, len(targets))
+	for _, t := range targets {
+		written[t] = true
+		names[t.key.Original] = names[t.key.Original] || t.key.Final != ""
+	}
+	for _, t := range m.targets {
+		if names[t.key.Original] && t.key.Final != "" && !t.noted && m.state.Last[t.key] == nil && !written[t] {
+			rest = append(rest, t)
+		}
+	}
+	return rest
 }
 
 // settle ends an attempt: reports go out, and then either nothing is left and

@@ -41,6 +41,10 @@ type Record struct {
 // Done reports whether there is nothing left to do for the recipient.
 func (r *Record) Done() bool { return r.Action != Delayed }
 
+// Untried reports whether the record only says that the recipient is one of
+// those that an alias stood for: nothing was tried, so nobody replied.
+func (r *Record) Untried() bool { return r.Action == Delayed && r.Reply == "" }
+
 // ErrJournal is a journal that no crash explains: it was damaged.
 var ErrJournal = errors.New("cannot read journal: it is damaged")
 
@@ -193,7 +197,7 @@ func Fold(records []Record) State {
 		if r.Action == Delivered || r.Action == Relayed {
 			s.Finals[r.Final] = true
 		}
-		if r.Action == Delayed && !r.Time.Equal(round) {
+		if r.Action == Delayed && !r.Untried() && !r.Time.Equal(round) {
 			round = r.Time
 			s.Attempts++
 		}
