@@ -141,6 +141,7 @@ func TestBrokenLinesAreTemporary(t *testing.T) {
 		"domains/nameless.example/users":   "alice:x\n/etc/passwd:x\n",
 		"domains/named.example/aliases":    "info: alice\npipe: |/bin/sh\nfile: /var/mail/x\nquoted: \"|sh -c x\"\nempty:\n",
 		"domains/nameless.example/aliases": "info: alice\nthis is no alias\n",
+		"domains/blank.example/users":      "alice:x\ndave {ARGON2ID}$argon2id$x\n",
 		"domains/vague.example/aliases":    "*: alice@far.example\nthis is no alias\n",
 	})
 	d := OpenDomains(dir)
@@ -167,8 +168,10 @@ func TestBrokenLinesAreTemporary(t *testing.T) {
 	temporary("empty@named.example", "aliases:5")
 	works("info@nameless.example", "alice@nameless.example")
 	temporary("dave@nameless.example", "nameless.example/users:2")
+	works("alice@blank.example", "alice@blank.example")
+	temporary("dave@blank.example", "blank.example/users:2")
 	temporary("dave@vague.example", "vague.example/aliases:2")
-	if errs := d.Check(); len(errs) != 8 {
+	if errs := d.Check(); len(errs) != 9 {
 		t.Errorf("Check found %d: %v", len(errs), errs)
 	}
 }

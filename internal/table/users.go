@@ -160,6 +160,9 @@ func lineText(line []byte) (string, error) {
 
 // userName reads the first field: a local part, with or without the domain.
 func userName(s, domain string) (address.Address, error) {
+	if strings.ContainsAny(s, " \t") { // a colon was forgotten: whose line it is nobody knows
+		return address.Address{}, errors.New("cannot use the user name: it holds a blank; expected user:password:uid:gid::home::fields")
+	}
 	local, given, ok := cutLast(s, "@")
 	if ok && !strings.EqualFold(given, domain) {
 		return address.Address{}, fmt.Errorf("the user belongs to another domain than %s", domain)
