@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,18 +11,15 @@ import (
 	"time"
 )
 
-// mailboxSize is how many messages the IMAP rows read.
-const mailboxSize = 10000
-
 // fill makes a Maildir of 4 KB messages with sizes in their names.
-func fill(dir string, uid int) error {
+func fill(dir string, uid, messages int) error {
 	body := strings.Repeat("0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\n", 60)
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return err
 		}
 	}
-	for i := range mailboxSize {
+	for i := range messages {
 		text := fmt.Sprintf("From: Sender %d <s%d@bench.example>\nTo: reader@bench.example\nSubject: message number %d\nDate: Sun, 22 Nov 2026 10:00:00 +0000\nMessage-ID: <%d@bench.example>\n\n%s", i, i, i, i, body)
 		wire := len(text) + strings.Count(text, "\n")
 		name := fmt.Sprintf("%d.M%dP1.bench,S=%d,W=%d:2,S", 1700000000+i, i, len(text), wire)
@@ -43,60 +39,67 @@ func chownAll(dir string, uid int) error {
 	})
 }
 
-// imapRows are the commands that are timed, after LOGIN.
-var imapRows = []struct{ name, command string }{
-	{"SELECT", "SELECT INBOX"},
-	{"FETCH uid flags size", "FETCH 1:* (UID FLAGS RFC822.SIZE)"},
-	{"FETCH envelope", "FETCH 1:* (UID ENVELOPE)"},
-	{"FETCH envelope again", "FETCH 1:* (UID ENVELOPE)"},
-	{"FETCH bodystructure", "FETCH 1:* (UID BODYSTRUCTURE)"},
-	{"FETCH header field", "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (X-NONE SUBJECT)])"},
-	{"FETCH whole bodies", "FETCH 1:* (BODY.PEEK[])"},
-	{"SEARCH subject", "SEARCH SUBJECT 9999"},
+// imapConn is one connection of a client that waits for each reply.
+type imapConn struct {
+	*peer
+	quick bool
+	conn  net.Conn
+	r     *bufio.Reader
 }
 
-// runIMAP times each row once, in milliseconds.
-func runIMAP(p *peer) ([]float64, error) {
+// dialIMAP connects without logging in. A small buffer is for connections of
+// which there are many.
+func dialIMAP(p *peer, buffer int) (*imapConn, error) {
 	conn, err := net.Dial("tcp", p.imap)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(2 * time.Minute))
-	r := bufio.NewReaderSize(conn, 256<<10)
-	if _, err := r.ReadString('\n'); err != nil {
+	c := &imapConn{peer: p, conn: conn, r: bufio.NewReaderSize(conn, buffer)}
+	if _, err := c.r.ReadString('\n'); err != nil {
+		conn.Close()
 		return nil, err
 	}
-	var w io.Writer = conn
-	if p.startTLS {
-		if err := command(w, r, "STARTTLS"); err != nil {
-			return nil, err
-		}
-		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-		w, r = secure, bufio.NewReaderSize(secure, 256<<10)
-	}
-	if err := command(w, r, "LOGIN "+p.login+" "+p.password); err != nil {
-		return nil, err
-	}
-	var times []float64
-	for _, row := range imapRows {
-		begun := time.Now()
-		if err := command(w, r, row.command); err != nil {
-			return nil, fmt.Errorf("%s: %w", row.name, err)
-		}
-		times = append(times, milliseconds(time.Since(begun)))
-	}
-	return times, nil
+	return c, nil
 }
 
-// command sends a command and reads until its tagged reply. Literals are
-// skipped by their count, so that no body is taken for a reply.
-func command(w io.Writer, r *bufio.Reader, text string) error {
-	if _, err := io.WriteString(w, "x "+text+"\r\n"); err != nil {
-		return err
+// openIMAP logs a user in and selects the INBOX.
+func openIMAP(p *peer, user string, buffer int) (*imapConn, error) {
+	c, err := dialIMAP(p, buffer)
+	if err != nil {
+		return nil, err
 	}
+	for _, command := range []string{c.loginAs(user), "SELECT INBOX"} {
+		if err := c.do(command); err != nil {
+			c.conn.Close()
+			return nil, fmt.Errorf("%s: %w", command, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *imapConn) loginAs(user string) string {
+	return "LOGIN " + user + " " + c.password
+}
+
+// do sends commands and reads until each has its tagged reply.
+func (c *imapConn) do(commands ...string) error {
+	for _, command := range commands {
+		if _, err := io.WriteString(c.conn, "x "+command+"\r\n"); err != nil {
+			return err
+		}
+		if err := c.reply(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reply reads until a tagged reply. Literals are skipped by their count, so
+// that no body is taken for a reply.
+func (c *imapConn) reply() error {
 	for {
-		line, err := r.ReadSlice('\n')
+		line, err := c.r.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull {
 			return err
 		}
@@ -107,7 +110,7 @@ func command(w io.Writer, r *bufio.Reader, text string) error {
 			return nil
 		}
 		if n := literal(line); n > 0 {
-			if _, err := r.Discard(n); err != nil {
+			if _, err := c.r.Discard(n); err != nil {
 				return err
 			}
 		}
@@ -129,4 +132,25 @@ func literal(line []byte) int {
 		power *= 10
 	}
 	return count
+}
+
+// until reads lines until one begins with a prefix and ends with a suffix.
+func (c *imapConn) until(prefix, suffix string) error {
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(line, prefix) && strings.HasSuffix(line, suffix+"\r\n") {
+			return nil
+		}
+	}
+}
+
+// idle enters IDLE.
+func (c *imapConn) idle() error {
+	if _, err := io.WriteString(c.conn, "x IDLE\r\n"); err != nil {
+		return err
+	}
+	return c.until("+", "")
 }

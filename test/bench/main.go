@@ -2,7 +2,7 @@
 // run, the servers in turn (A B A B), so that ratios hold when the machine's
 // speed drifts. It prints medians and, for each other server, the ratio.
 //
-//	bench -bin bin [-runs 3] [-opensmtpd ROOT] [-smtp] [-imap]
+//	bench -bin bin [-runs 3] [-row REGEXP] [-quick] [-opensmtpd ROOT] [-smtp] [-imap]
 //
 // Everything runs on the loopback address below one scratch directory.
 package main
@@ -10,32 +10,76 @@ package main
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 )
 
-var smtpRows = []smtpRow{
-	{"4 KB, 1 session", 1, 600, 4096},
-	{"4 KB, 10 sessions", 10, 2000, 4096},
-	{"4 KB, 50 sessions", 50, 3000, 4096},
+// options say what is measured.
+type options struct {
+	bin       string
+	opensmtpd string // root below which it is unpacked; "" goes without
+	rows      *regexp.Regexp
+	runs      int
+	messages  int // in the mailbox that the IMAP rows read
+	quick     bool
+	smtp      bool
+	imap      bool
 }
 
 func main() {
-	bin := flag.String("bin", "bin", "directory of Peyk's programs")
-	runs := flag.Int("runs", 3, "runs of each row")
-	opensmtpd := flag.String("opensmtpd", "", "root below which Debian's opensmtpd is unpacked")
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "directory of Peyk's programs")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each row")
+	flag.StringVar(&o.opensmtpd, "opensmtpd", "", "root below which Debian's opensmtpd is unpacked")
+	rows := flag.String("row", "", "only the rows whose names match this regular expression")
+	flag.BoolVar(&o.quick, "quick", false, "one run of small rows, to see that it works; the figures mean nothing")
 	smtpOnly := flag.Bool("smtp", false, "only the SMTP rows")
 	imapOnly := flag.Bool("imap", false, "only the IMAP rows")
 	flag.Parse()
-	if err := bench(*bin, *opensmtpd, *runs, !*imapOnly, !*smtpOnly); err != nil {
+	o.smtp, o.imap, o.messages = !*imapOnly, !*smtpOnly, 10000
+	if o.quick {
+		o.runs, o.messages = 1, 1000
+	}
+	var err error
+	if o.rows, err = regexp.Compile(*rows); err == nil {
+		err = bench(o)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(bin, opensmtpd string, runs int, smtp, imap bool) error {
-	bin, err := filepath.Abs(bin)
+// smtpRows returns the SMTP rows that are wanted.
+func (o options) smtpRows() []smtpRow {
+	var rows []smtpRow
+	for _, row := range smtpRows {
+		if o.quick {
+			row.messages = 50
+		}
+		if o.smtp && o.rows.MatchString(row.name) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// imapRows returns the IMAP rows that are wanted.
+func (o options) imapRows() []imapRow {
+	var rows []imapRow
+	for _, row := range imapRows {
+		if o.imap && o.rows.MatchString(row.name) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func bench(o options) error {
+	bin, err := filepath.Abs(o.bin)
 	if err != nil {
 		return err
 	}
@@ -47,73 +91,141 @@ func bench(bin, opensmtpd string, runs int, smtp, imap bool) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	ours, err := startPeyk(bin, filepath.Join(dir, "peyk"))
+	ours, err := startPeyk(bin, filepath.Join(dir, "peyk"), o.messages)
 	if err != nil {
 		return err
 	}
 	defer ours.stop()
-	if smtp {
-		if err := benchSMTP(ours, dir, opensmtpd, runs); err != nil {
+	if rows := o.imapRows(); len(rows) > 0 {
+		if err := benchIMAP(ours, dir, o, rows); err != nil {
 			return err
 		}
 	}
-	if imap {
-		return benchIMAP(ours, dir, runs)
+	if rows := o.smtpRows(); len(rows) > 0 {
+		return benchSMTP(ours, dir, o, rows)
 	}
 	return nil
 }
 
-func benchSMTP(ours *peer, dir, opensmtpd string, runs int) error {
+// smtpPeers starts the servers that can be had.
+func smtpPeers(ours *peer, dir string, o options) []*peer {
 	peers := []*peer{ours}
-	if p, err := startPostfix(filepath.Join(dir, "postfix")); err == nil {
-		defer p.stop()
+	add := func(name string, p *peer, err error) {
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: without %s: %v\n", name, err)
+			return
+		}
 		peers = append(peers, p)
-	} else {
-		fmt.Fprintln(os.Stderr, "bench: without Postfix:", err)
 	}
-	if opensmtpd != "" {
-		if p, err := startOpenSMTPD(opensmtpd, filepath.Join(dir, "opensmtpd")); err == nil {
-			defer p.stop()
-			peers = append(peers, p)
-		} else {
-			fmt.Fprintln(os.Stderr, "bench: without OpenSMTPD:", err)
-		}
+	p, err := startPostfix(filepath.Join(dir, "postfix"), filepath.Join(dir, "peyk", "control", "certs", "default"))
+	add("Postfix", p, err)
+	if o.opensmtpd != "" {
+		p, err := startOpenSMTPD(o.opensmtpd, filepath.Join(dir, "opensmtpd"))
+		add("OpenSMTPD", p, err)
 	}
-	fmt.Printf("%-20s %-10s %12s %12s %10s %10s %6s\n", "row", "server", "delivered/s", "CPU s/1000", "p50 ms", "p99 ms", "lost")
-	for _, row := range smtpRows {
-		results := make([][]smtpResult, len(peers))
-		for run := range runs {
-			for i, p := range peers {
-				r, err := runSMTP(p, row, run)
-				if err != nil {
-					return fmt.Errorf("%s: %s: %w", row.name, p.name, err)
-				}
-				results[i] = append(results[i], r)
-			}
+	return peers
+}
+
+func benchSMTP(ours *peer, dir string, o options, rows []smtpRow) error {
+	peers := smtpPeers(ours, dir, o)
+	for _, p := range peers[1:] {
+		defer p.stop()
+	}
+	fmt.Printf("%-20s %-16s", "row", "server")
+	for _, column := range smtpColumns {
+		fmt.Printf(" %10s", column)
+	}
+	fmt.Printf(" %6s\n", "lost")
+	for _, row := range rows {
+		if err := benchRow(peers, row, o.runs); err != nil {
+			return err
 		}
-		printSMTP(row, peers, results)
 	}
 	return nil
 }
 
-func printSMTP(row smtpRow, peers []*peer, results [][]smtpResult) {
-	var first [2]float64
-	for i, p := range peers {
-		get := func(f func(smtpResult) float64) float64 { return median(results[i], f) }
-		rate, cpu := get(func(r smtpResult) float64 { return r.delivered }), get(func(r smtpResult) float64 { return r.cpu })
-		lost := 0
-		for _, r := range results[i] {
-			lost += r.lost
+// benchRow measures one row and prints it. A server that cannot do it is left
+// out, with its reason; if that is ours, it is an error.
+func benchRow(peers []*peer, row smtpRow, runs int) error {
+	peers = slices.DeleteFunc(slices.Clone(peers), func(p *peer) bool { return row.login && p.submission == "" })
+	results := make([][]smtpResult, len(peers))
+	failed := make([]error, len(peers))
+	for run := range runs {
+		for i, p := range peers {
+			if failed[i] != nil {
+				continue
+			}
+			r, err := runSMTP(p, row, run)
+			failed[i] = err
+			results[i] = append(results[i], r)
 		}
-		fmt.Printf("%-20s %-10s %12.0f %12.2f %10.2f %10.2f %6d", row.name, p.name, rate, cpu,
-			get(func(r smtpResult) float64 { return r.p50 }), get(func(r smtpResult) float64 { return r.p99 }), lost)
-		if i == 0 {
-			first = [2]float64{rate, cpu}
-			fmt.Println()
+	}
+	if failed[0] != nil {
+		return fmt.Errorf("%s: %w", row.name, failed[0])
+	}
+	first := medians(results[0])
+	for i, p := range peers {
+		if failed[i] != nil {
+			fmt.Printf("%-20s %-16s fails: %v\n", "", p.name, failed[i])
 			continue
 		}
-		fmt.Printf("   peyk/%s: %.2f × the rate, %.2f × the CPU\n", p.name, first[0]/rate, first[1]/cpu)
+		name := row.name
+		if i > 0 {
+			name = ""
+		}
+		printSMTP(name, p.name, first, medians(results[i]), lost(results[i]))
 	}
+	return nil
+}
+
+func medians(results []smtpResult) (m [6]float64) {
+	for i := range m {
+		m[i] = median(results, func(r smtpResult) float64 { return r.columns[i] })
+	}
+	return m
+}
+
+func lost(results []smtpResult) int {
+	n := 0
+	for _, r := range results {
+		n += r.lost
+	}
+	return n
+}
+
+// printSMTP prints the line of a server and, if it is not ours, one with the
+// ratios of ours to it.
+func printSMTP(row, server string, first, columns [6]float64, lost int) {
+	line := func(name string, values [6]float64) {
+		fmt.Printf("%-20s %-16s", row, name)
+		for _, v := range values {
+			fmt.Printf(" %10s", figure(v))
+		}
+	}
+	line(server, columns)
+	fmt.Printf(" %6d\n", lost)
+	if server == "peyk" {
+		return
+	}
+	var ratios [6]float64
+	for i := range ratios {
+		ratios[i] = first[i] / columns[i]
+	}
+	line("  peyk/"+server, ratios)
+	fmt.Println()
+}
+
+// figure writes three digits, or more before the point.
+func figure(v float64) string {
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return ""
+	case v >= 99.95:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 9.995:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
 }
 
 func median[T any](all []T, f func(T) float64) float64 {
@@ -125,27 +237,28 @@ func median[T any](all []T, f func(T) float64) float64 {
 	return values[len(values)/2]
 }
 
-func benchIMAP(ours *peer, dir string, runs int) error {
-	theirs, err := startDovecot(filepath.Join(dir, "dovecot"))
+func benchIMAP(ours *peer, dir string, o options, rows []imapRow) error {
+	theirs, err := startDovecot(filepath.Join(dir, "dovecot"), o.messages)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: without Dovecot:", err)
 		return nil
 	}
 	defer theirs.stop()
-	var times [2][][]float64
-	for range runs {
+	var results [2][][]float64
+	for range o.runs {
 		for i, p := range []*peer{ours, theirs} {
-			t, err := runIMAP(p)
+			r, err := runIMAP(p, rows, o.quick)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			times[i] = append(times[i], t)
+			results[i] = append(results[i], r)
 		}
 	}
-	fmt.Printf("\n%-24s %10s %10s %10s   (%d messages of 4 KB, ms; peyk over TLS, Dovecot in clear)\n", "row", "peyk", "dovecot", "ratio", mailboxSize)
-	for n, row := range imapRows {
-		get := func(i int) float64 { return median(times[i], func(t []float64) float64 { return t[n] }) }
-		fmt.Printf("%-24s %10.1f %10.1f %10.2f\n", row.name, get(0), get(1), get(0)/get(1))
+	fmt.Printf("%-28s %-4s %10s %10s %10s   (%d messages of 4 KB, both without TLS)\n", "row", "unit", "peyk", "dovecot", "ratio", o.messages)
+	for n, row := range rows {
+		get := func(i int) float64 { return median(results[i], func(r []float64) float64 { return r[n] }) }
+		fmt.Printf("%-28s %-4s %10s %10s %10.2f\n", row.name, row.unit, figure(get(0)), figure(get(1)), get(0)/get(1))
 	}
+	fmt.Println()
 	return nil
 }

@@ -2,151 +2,93 @@ package main
 
 import (
 	"bufio"
-	"bytes"
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// perConnection is how many messages a session sends before it comes anew.
-const perConnection = 10
-
-// smtpRow is one load: n messages of a size over some sessions at once.
-type smtpRow struct {
-	name     string
-	sessions int
-	messages int
-	size     int
+// smtpConn is one connection of a client that waits for each reply.
+type smtpConn struct {
+	conn net.Conn
+	w    io.Writer
+	r    *bufio.Reader
+	buf  []byte
 }
 
-// smtpResult is what one run of a row measured.
-type smtpResult struct {
-	delivered float64 // messages a second, until the last one lies in new/
-	cpu       float64 // CPU seconds of the server for 1,000 messages
-	p50, p99  float64 // from the final dot to its reply, in milliseconds
-	lost      int
-}
-
-// runSMTP sends the messages and waits until every one is in a Maildir.
-func runSMTP(p *peer, row smtpRow, run int) (smtpResult, error) {
-	before, err := p.count()
+// dialSMTP connects and says hello: EHLO, or LHLO to an LMTP server.
+func dialSMTP(addr, hello string) (*smtpConn, error) {
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
-		return smtpResult{}, err
+		return nil, err
 	}
-	cpu := p.cpu()
-	begun := time.Now()
-	latencies, err := blast(p, row, run)
-	if err != nil {
-		return smtpResult{}, err
-	}
-	lost, err := p.await(before + row.messages)
-	took := time.Since(begun)
-	if err != nil {
-		return smtpResult{}, err
-	}
-	slices.Sort(latencies)
-	return smtpResult{
-		delivered: float64(row.messages-lost) / took.Seconds(),
-		cpu:       (p.cpu() - cpu) / float64(row.messages) * 1000,
-		p50:       milliseconds(latencies[len(latencies)/2]),
-		p99:       milliseconds(latencies[len(latencies)*99/100]),
-		lost:      lost,
-	}, nil
-}
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// blast runs the sessions and returns the time of each final dot.
-func blast(p *peer, row smtpRow, run int) ([]time.Duration, error) {
-	var next atomic.Int64
-	var mu sync.Mutex
-	var all []time.Duration
-	var first error
-	var wg sync.WaitGroup
-	for range row.sessions {
-		wg.Go(func() {
-			times, err := session(p, row, run, &next)
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, times...)
-			if first == nil {
-				first = err
-			}
-		})
-	}
-	wg.Wait()
-	return all, first
-}
-
-// session takes numbers until all messages are sent.
-func session(p *peer, row smtpRow, run int, next *atomic.Int64) ([]time.Duration, error) {
-	var times []time.Duration
-	body := bytes.Repeat([]byte("0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n"), row.size/65+1)[:row.size]
-	copy(body[len(body)-2:], "\r\n")
-	for {
-		conn, err := net.Dial("tcp", p.smtp)
-		if err != nil {
-			return times, err
-		}
-		done, err := burst(conn, p, row, run, next, body, &times)
-		conn.Close()
-		if done || err != nil {
-			return times, err
-		}
-	}
-}
-
-// burst sends up to perConnection messages over one connection.
-func burst(conn net.Conn, p *peer, row smtpRow, run int, next *atomic.Int64, body []byte, times *[]time.Duration) (done bool, err error) {
 	conn.SetDeadline(time.Now().Add(2 * time.Minute))
-	r := bufio.NewReader(conn)
-	if err := expect(r, "220"); err != nil {
-		return false, err
+	c := &smtpConn{conn: conn, w: conn, r: bufio.NewReader(conn)}
+	err = c.expect("220")
+	if err == nil {
+		err = c.say(hello+" bench.example\r\n", "250")
 	}
-	if err := say(conn, r, "EHLO bench.example\r\n", "250"); err != nil {
-		return false, err
+	if err != nil {
+		conn.Close()
+		return nil, err
 	}
-	for range perConnection {
-		n := int(next.Add(1)) - 1
-		if n >= row.messages {
-			return true, nil
-		}
-		head := fmt.Sprintf("From: a@bench.example\r\nTo: b@bench.example\r\nSubject: %s %d %d\r\nMessage-ID: <%d.%d.%d@bench.example>\r\n\r\n", row.name, run, n, run, n, row.sessions)
-		for _, step := range [][2]string{{"MAIL FROM:<a@bench.example>\r\n", "250"}, {"RCPT TO:<" + p.user(n) + ">\r\n", "250"}, {"DATA\r\n", "354"}} {
-			if err := say(conn, r, step[0], step[1]); err != nil {
-				return false, err
-			}
-		}
-		buf := append(append([]byte(head), body...), ".\r\n"...)
-		start := time.Now()
-		if _, err := conn.Write(buf); err != nil {
-			return false, err
-		}
-		if err := expect(r, "250"); err != nil {
-			return false, err
-		}
-		*times = append(*times, time.Since(start))
-	}
-	return false, say(conn, r, "QUIT\r\n", "221")
+	return c, nil
 }
 
-func say(w io.Writer, r *bufio.Reader, command, want string) error {
-	if _, err := io.WriteString(w, command); err != nil {
+// login does STARTTLS with a full handshake, and AUTH PLAIN.
+func (c *smtpConn) login(user, password string) error {
+	if err := c.say("STARTTLS\r\n", "220"); err != nil {
 		return err
 	}
-	return expect(r, want)
+	secure := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true})
+	c.w, c.r = secure, bufio.NewReader(secure)
+	if err := c.say("EHLO bench.example\r\n", "250"); err != nil {
+		return err
+	}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + password))
+	return c.say("AUTH PLAIN "+plain+"\r\n", "235")
 }
 
-func expect(r *bufio.Reader, want string) error {
+// send sends one message and returns the time from its final dot to the reply.
+func (c *smtpConn) send(sender string, recipients []string, head string, body []byte) (time.Duration, error) {
+	if err := c.say("MAIL FROM:<"+sender+">\r\n", "250"); err != nil {
+		return 0, err
+	}
+	for _, to := range recipients {
+		if err := c.say("RCPT TO:<"+to+">\r\n", "250"); err != nil {
+			return 0, err
+		}
+	}
+	if err := c.say("DATA\r\n", "354"); err != nil {
+		return 0, err
+	}
+	c.buf = append(append(append(c.buf[:0], head...), body...), ".\r\n"...)
+	begun := time.Now()
+	if _, err := c.w.Write(c.buf); err != nil {
+		return 0, err
+	}
+	err := c.expect("250")
+	return time.Since(begun), err
+}
+
+func (c *smtpConn) quit() error {
+	defer c.conn.Close()
+	return c.say("QUIT\r\n", "221")
+}
+
+func (c *smtpConn) say(command, want string) error {
+	if _, err := io.WriteString(c.w, command); err != nil {
+		return err
+	}
+	return c.expect(want)
+}
+
+func (c *smtpConn) expect(want string) error {
 	for {
-		line, err := r.ReadString('\n')
+		line, err := c.r.ReadString('\n')
 		if err != nil {
 			return err
 		}
@@ -156,36 +98,5 @@ func expect(r *bufio.Reader, want string) error {
 		if len(line) > 3 && line[3] == ' ' {
 			return nil
 		}
-	}
-}
-
-// count returns how many messages lie in the new/ of all users.
-func (p *peer) count() (int, error) {
-	n := 0
-	for i := range users {
-		entries, err := os.ReadDir(filepath.Join(p.maildir(i), "new"))
-		if err != nil && !os.IsNotExist(err) {
-			return 0, err
-		}
-		n += len(entries)
-	}
-	return n, nil
-}
-
-// patience is how long the last messages may take.
-const patience = 60 * time.Second
-
-// await waits until n messages are there; lost is how many never came.
-func (p *peer) await(n int) (lost int, err error) {
-	deadline := time.Now().Add(patience)
-	for {
-		have, err := p.count()
-		if err != nil || have >= n {
-			return 0, err
-		}
-		if time.Now().After(deadline) {
-			return n - have, nil
-		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
