@@ -38,24 +38,28 @@ var imapRows = []imapRow{
 	{"IDLE notice, slowest", "ms", func(c *imapConn) (float64, error) { return notice(c, 100) }},
 }
 
+// imapResult is what one run of a row measured.
+type imapResult struct{ value, flushes float64 }
+
 // runIMAP takes each row once.
-func runIMAP(p *peer, rows []imapRow, quick bool) ([]float64, error) {
+func runIMAP(p *peer, rows []imapRow, quick bool) ([]imapResult, error) {
 	c, err := openIMAP(p, "reader@"+p.domain, 256<<10)
 	if err != nil {
 		return nil, err
 	}
 	defer c.conn.Close()
 	c.quick = quick
-	var figures []float64
+	var results []imapResult
 	for _, row := range rows {
 		c.conn.SetDeadline(time.Now().Add(2 * time.Minute))
+		flushed := flushes()
 		v, err := row.measure(c)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", row.name, err)
 		}
-		figures = append(figures, v)
+		results = append(results, imapResult{v, flushes() - flushed})
 	}
-	return figures, nil
+	return results, nil
 }
 
 // times returns how often something is done: less if it is only to be seen

@@ -244,7 +244,7 @@ func benchIMAP(ours *peer, dir string, o options, rows []imapRow) error {
 		return nil
 	}
 	defer theirs.stop()
-	var results [2][][]float64
+	var results [2][][]imapResult
 	for range o.runs {
 		for i, p := range []*peer{ours, theirs} {
 			r, err := runIMAP(p, rows, o.quick)
@@ -254,11 +254,18 @@ func benchIMAP(ours *peer, dir string, o options, rows []imapRow) error {
 			results[i] = append(results[i], r)
 		}
 	}
-	fmt.Printf("%-28s %-4s %10s %10s %10s   (%d messages of 4 KB, both without TLS)\n", "row", "unit", "peyk", "dovecot", "ratio", o.messages)
+	printIMAP(rows, results, o.messages)
+	return nil
+}
+
+// printIMAP prints the table. The flushes are those of a whole row, with what
+// prepares and undoes it.
+func printIMAP(rows []imapRow, results [2][][]imapResult, messages int) {
+	fmt.Printf("%-26s %-4s %10s %10s %7s %16s   (%d messages of 4 KB, both without TLS)\n", "row", "unit", "peyk", "dovecot", "ratio", "flushes", messages)
 	for n, row := range rows {
-		get := func(i int) float64 { return median(results[i], func(r []float64) float64 { return r[n] }) }
-		fmt.Printf("%-28s %-4s %10s %10s %10.2f\n", row.name, row.unit, figure(get(0)), figure(get(1)), get(0)/get(1))
+		value := func(i int) float64 { return median(results[i], func(r []imapResult) float64 { return r[n].value }) }
+		flushed := func(i int) float64 { return median(results[i], func(r []imapResult) float64 { return r[n].flushes }) }
+		fmt.Printf("%-26s %-4s %10s %10s %7.2f %8.0f %7.0f\n", row.name, row.unit, figure(value(0)), figure(value(1)), value(0)/value(1), flushed(0), flushed(1))
 	}
 	fmt.Println()
-	return nil
 }
