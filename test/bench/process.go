@@ -147,8 +147,8 @@ func flushes() float64 {
 		if len(f) < 19 {
 			continue // an old kernel
 		}
-		if _, err := os.Stat("/sys/block/" + f[2]); err != nil {
-			continue // a partition
+		if _, err := os.Stat("/sys/block/" + f[2] + "/device"); err != nil {
+			continue // a partition, or a device made of others
 		}
 		n, _ := strconv.ParseFloat(f[18], 64)
 		total += n
