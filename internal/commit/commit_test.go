@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 var errInjected = errors.New("injected")
@@ -253,5 +255,54 @@ func TestFinishKeepsTheNameOnlyWhenDurable(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "tmp")); os.IsNotExist(err) != fail {
 			t.Fatalf("stat: %v", err)
 		}
+	}
+}
+
+func TestLinkCheckedKeepsTheFile(t *testing.T) {
+	dir := t.TempDir()
+	tmp, final := filepath.Join(dir, "tmp"), filepath.Join(dir, "final")
+	var steps []string
+	d := &Disk{Hook: record(&steps)}
+	f, err := d.Create(tmp, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Abort()
+	if !f.Unnamed() {
+		t.Error("a new file has another name")
+	}
+	if err := f.LinkChecked(final); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"create tmp", "link final", "fsync tmp"}; !slices.Equal(steps, want) {
+		t.Errorf("steps %q, want %q", steps, want)
+	}
+	if f.Unnamed() {
+		t.Error("it is free while it is published")
+	}
+	if err := f.LinkChecked(final); !errors.Is(err, os.ErrExist) {
+		t.Errorf("error %v, want ErrExist", err)
+	}
+	reader, _ := os.Open(final)
+	unix.Flock(int(reader.Fd()), unix.LOCK_EX)
+	os.Remove(final)
+	if f.Unnamed() {
+		t.Error("it is free while somebody holds its lock")
+	}
+	reader.Close()
+	if !f.Unnamed() {
+		t.Error("it is not free although nobody has it")
+	}
+	d.Hook = func(s Step, _ string) error {
+		if s == StepSync {
+			return errInjected
+		}
+		return nil
+	}
+	if err := f.LinkChecked(final); !errors.Is(err, errInjected) {
+		t.Errorf("error %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left after a failed fsync: %v", left)
 	}
 }
