@@ -82,14 +82,14 @@ func (s *session) answer(err error) *imap.Error {
 	case errors.Is(err, errLogout):
 		return nil
 	case errors.As(err, &st):
-		if st.Err != nil {
-			s.log.Event(eventlog.Trouble, "user", s.user, "reason", st.Text, "error", err)
+		if st.Err != nil && st.Temporary() { // others are the client's own mistakes
+			s.log.Event(eventlog.Trouble, "reason", st.Text, "error", err)
 		}
 		return &imap.Error{Type: imap.StatusResponseTypeNo, Code: codeOf(err, st), Text: st.Text}
 	case errors.Is(err, mailbox.ErrGone):
 		return &imap.Error{Type: imap.StatusResponseTypeNo, Code: codeExpungeIssued, Text: "some of the messages are gone"}
 	case isStoreError(err):
-		s.log.Event(eventlog.Trouble, "user", s.user, "reason", "cannot use the mailbox", "error", err)
+		s.log.Event(eventlog.Trouble, "reason", "cannot use the mailbox", "error", err)
 		return &imap.Error{Type: imap.StatusResponseTypeNo, Code: imap.ResponseCodeServerBug, Text: "cannot do this now, try again later"}
 	}
 	return nil

@@ -73,7 +73,7 @@ func (s *session) close() {
 	s.conn.Close()
 	in, out := s.conn.Counts()
 	c := s.count
-	s.log.Event(eventlog.Closed, "user", s.user, "in", in, "out", out, "commands", c.commands, "fetched", c.fetched,
+	s.log.Event(eventlog.Closed, "in", in, "out", out, "commands", c.commands, "fetched", c.fetched,
 		"stored", c.stored, "appended", c.appended, "expunged", c.expunged, "moved", c.moved)
 }
 
