@@ -1,6 +1,7 @@
 package queuerun
 
 import (
+	"strings"
 	"time"
 
 	"peyk/internal/eventlog"
@@ -93,7 +94,7 @@ func (r *Runner) refuse(j *job, now time.Time) bool {
 		j.outcome = parked
 	case now.Before(l.class.down):
 		j.outcome = parked
-		j.message.parkIn = func() { l.class.parked = append(l.class.parked, j.message.id) }
+		j.message.parkIn = func() { l.class.park(r, j.message.id) }
 	case now.Before(l.until):
 		j.outcome = rests
 		j.answer = l.reply
@@ -196,6 +197,7 @@ func (l *lane) strike(r *Runner, j *job, now time.Time) (resting []*job) {
 	l.window = 1
 	l.until = now.Add(rest)
 	l.reply = j.targets[0].result
+	l.reply.reply = strings.Replace(l.reply.reply, "<"+j.targets[0].rcpt.Address+"> ", "", 1) // it will stand for others
 	r.log.Event(eventlog.Destination, "destination", l.name, "reason", l.reply.reply, "until", r.o.Now().Add(rest), "waiting", len(l.backlog)+len(l.parked))
 	resting, l.backlog = l.backlog, nil
 	for _, other := range resting {
@@ -241,7 +243,7 @@ func (r *Runner) unreachable(c *class, j *job, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	j.outcome = parked
-	j.message.parkIn = func() { c.parked = append(c.parked, j.message.id) }
+	j.message.parkIn = func() { c.park(r, j.message.id) }
 	now := r.o.Now()
 	if now.Before(c.down) {
 		return
@@ -251,6 +253,15 @@ func (r *Runner) unreachable(c *class, j *job, err error) {
 	c.down = now.Add(wait)
 	r.log.Event(eventlog.Suspended, "via", c.name, "reason", err, "wait", wait)
 	r.poke()
+}
+
+// park lets a message wait for the server. The scheduler may have looked while
+// none waited, and sleep: the first one wakes it. r.mu is held.
+func (c *class) park(r *Runner, id string) {
+	c.parked = append(c.parked, id)
+	if len(c.parked) == 1 {
+		r.poke()
+	}
 }
 
 // release lets one message try whether the server is back, once its time has
