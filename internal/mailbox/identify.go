@@ -38,6 +38,11 @@ func (f *Folder) identify(ctx context.Context, s *scan) error {
 	if fresh, err = f.catchUp(s, fresh); err != nil {
 		return err
 	}
+	if f.ids.doubtful && f.ids.rewrite { // still torn, and nobody is writing it: we hold the lock
+		f.host.trouble("uidlist was cut off; its UIDs get a new UIDVALIDITY", f.path(uidlistName), nil)
+		f.ids.header.validity = 0
+	}
+	f.ids.doubtful = false
 	if err := f.needHeader(ctx); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type uidState struct {
 	lines    int
 	read     bool // dev, ino and size are of a file that was read
 	rewrite  bool // the file must be written anew: it is old, torn, broken or lost
+	doubtful bool // it was torn when we knew nothing yet: UIDs that were given out may be lost
 }
 
 // unchanged reports whether the file on disk is the one we read, wholly.
@@ -175,7 +176,7 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 	} else if known != 0 {
 		h.next = max(h.next, f.ids.header.next)
 	}
-	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == ""}
+	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == "", doubtful: u.torn && f.ids.header.validity == 0}
 	f.ids.is(st)
 	f.takeAll(&u, old, s)
 	return nil
