@@ -141,11 +141,13 @@ func (r *Runner) attempt(j *job) {
 }
 
 // deliver runs the transaction on a connection of the pool. A connection that
-// turns out to have died in the pool is replaced once. No results at all mean
-// that the server cannot be reached.
+// turns out to have died in the pool is replaced, and so is, once, one to
+// deliver that breaks before any result: deliver was started anew, and nobody
+// should wait for that until the next retry. No results at all mean that the
+// server cannot be reached.
 func (r *Runner) deliver(j *job, f *spool.Message) ([]lmtp.Result, error) {
 	p := j.lane.class.pool
-	for {
+	for again := j.lane.class == r.local; ; {
 		c, used, err := p.get(r.jobs)
 		if err != nil {
 			return nil, err
@@ -162,9 +164,10 @@ func (r *Runner) deliver(j *job, f *spool.Message) ([]lmtp.Result, error) {
 			j.message.damaged(content.err)
 			return results, nil
 		}
-		if err == nil || !used || heardAnything(results) || r.jobs.Err() != nil {
+		if err == nil || !used && !again || heardAnything(results) || r.jobs.Err() != nil {
 			return results, nil
 		}
+		again = again && used
 	}
 }
 

@@ -506,6 +506,33 @@ func TestStaleConnection(t *testing.T) {
 	})
 }
 
+// deliver dies in the midst of a message and is there again at once: the
+// message does not wait for its next retry. If it dies each time, it does.
+func TestDeliverStartedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.local.broken = func(n int) bool { return n == 1 }
+		b.start()
+		b.send(mail("a@here.test", "u1@here.test"))
+		b.settled()
+		if b.local.count("u1@here.test") != 1 || b.local.dials != 2 {
+			t.Errorf("%d delivered, %d connections", b.local.count("u1@here.test"), b.local.dials)
+		}
+		b.local.broken = func(n int) bool { return n < 6 }
+		b.send(mail("a@here.test", "u2@here.test"))
+		synctest.Wait()
+		if b.local.n != 5 || b.local.count("u2@here.test") != 0 {
+			t.Errorf("%d transactions, %d delivered", b.local.n, b.local.count("u2@here.test"))
+		}
+		time.Sleep(2 * time.Hour)
+		b.settled()
+		if b.local.count("u2@here.test") != 1 {
+			t.Error("it was not delivered at the next retry")
+		}
+		b.finish()
+	})
+}
+
 func TestCorruptFilesAreSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
