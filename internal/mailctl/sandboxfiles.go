@@ -100,7 +100,14 @@ func (s *sandbox) writeAccounts() error {
 	return editor.SetAlias(postmaster, []string{s.users[0].address})
 }
 
+// writeAccount makes an account and its Maildir, so that a script may look into
+// it before the first message has come.
 func (s *sandbox) writeAccount(domains *table.Domains, editor *table.Editor, u account) error {
+	_, done, err := s.tool.openAccount(u.maildir, "")
+	if err != nil {
+		return err
+	}
+	done()
 	addr, err := address.Parse(u.address, false)
 	if err != nil {
 		return err

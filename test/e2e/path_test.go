@@ -41,6 +41,9 @@ func TestSandboxContract(t *testing.T) {
 	if len(welcome) != 1 {
 		t.Fatalf("%d messages, want the welcome message", len(welcome))
 	}
+	if entries, err := os.ReadDir(filepath.Join(s.Env["PEYK_MAILDIR2"], "new")); err != nil || len(entries) != 0 {
+		t.Errorf("the Maildir that has no mail yet: %v, %v", entries, err)
+	}
 	for _, name := range []string{"authd", "deliver", "remote", "queue-run", "smtpd", "submission", "imapd", "pop3d"} {
 		if pid := s.Pid(name); pid < 2 {
 			t.Errorf("%s has pid %d", name, pid)
