@@ -110,17 +110,6 @@ func place(t *testing.T) string {
 	return dir
 }
 
-// freePort returns a port of the loopback address that nobody listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // daemon starts a foreign daemon in the foreground and waits until the address
 // answers. Its process group is ended with the test.
 func daemon(t *testing.T, network, addr string, args ...string) {

@@ -17,7 +17,7 @@ func postfix(t *testing.T, lines ...string) string {
 	t.Helper()
 	needRoot(t)
 	need(t, "postfix")
-	dir, addr := place(t), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	dir, addr := place(t), fmt.Sprintf("127.0.0.1:%d", sandbox.FreePort(t))
 	for _, sub := range []string{"etc", "spool", "data"} {
 		os.MkdirAll(filepath.Join(dir, sub), 0o755)
 	}
@@ -211,7 +211,7 @@ func TestAuthdServesDovecot(t *testing.T) {
 	needRoot(t)
 	need(t, "curl", "swaks")
 	s := sandbox.StartAs(t, owner)
-	imap := freePort(t)
+	imap := sandbox.FreePort(t)
 	socket := filepath.Join(place(t), "lmtp.sock")
 	users := filepath.Join(s.Dir, "run", "userdb.sock")
 	opened(t, s, users)
@@ -272,7 +272,7 @@ func TestDovecotAndImapdTakeTurns(t *testing.T) {
 	needRoot(t)
 	need(t, "curl", "swaks")
 	s := sandbox.StartAs(t, owner)
-	imap := freePort(t)
+	imap := sandbox.FreePort(t)
 	dovecot(t, fmt.Sprintf("127.0.0.1:%d", imap), "~/Maildir", "protocols = imap", ownUsers(filepath.Dir(filepath.Dir(s.Env["PEYK_MAILDIR2"]))),
 		fmt.Sprintf("service imap-login {\n  inet_listener imap {\n    port = %d\n  }\n}", imap))
 	ours := func(folder, command string) string {

@@ -29,6 +29,10 @@ func freeBase(t testing.TB) int {
 	return 0
 }
 
+// FreePort returns one free port, for a foreign program. It is below the ports
+// that the system hands out, so no client of another test gets it meanwhile.
+func FreePort(t testing.TB) int { return freeBase(t) + offsets[0] }
+
 func allFree(base int) bool {
 	for _, offset := range offsets {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(base+offset)))
