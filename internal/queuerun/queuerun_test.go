@@ -648,16 +648,16 @@ func TestTwoSchedulersAreRefused(t *testing.T) {
 func TestReportNeedsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		full := false
+		var full atomic.Bool
 		b.remote.answer = func(rcpt string, n int) *status.Error {
 			if rcpt != "x@far.test" {
 				return nil
 			}
-			full = n == 1
+			full.Store(n == 1)
 			return refuse(550, "5.1.1", "no")
 		}
 		b.disk.Hook = func(s commitStep, path string) error {
-			if full && strings.Contains(path, "drop/tmp") {
+			if full.Load() && strings.Contains(path, "drop/tmp") {
 				return os.ErrPermission
 			}
 			return nil
