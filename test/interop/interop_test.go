@@ -40,6 +40,7 @@ func need(t *testing.T, programs ...string) {
 // needRoot skips a test whose foreign daemon changes its user.
 func needRoot(t *testing.T) {
 	t.Helper()
+	need(t)
 	if os.Getuid() != 0 {
 		t.Skip("needs root, as the foreign daemon does")
 	}
