@@ -32,7 +32,7 @@ var (
 		Help: "Longest time for the other server to take 64 KiB of a message (RFC 5321 §4.5.3.2.5)."}
 	RemoteEndTimeout = &Setting{Name: "remote-end-timeout", Kind: Duration, Default: "10m", Programs: []string{"remote"},
 		Help: "Longest wait for the reply to the end of a message (RFC 5321 §4.5.3.2.6). A shorter one leads to messages that arrive twice."}
-	RemoteTimeLimit = &Setting{Name: "remote-time-limit", Kind: Duration, Default: "30m", Programs: []string{"remote"},
+	RemoteTimeLimit = &Setting{Name: "remote-time-limit", Kind: Duration, Default: "30m", Programs: []string{"remote", "queue-run"},
 		Help: "Longest time for one attempt as a whole, however slowly the other server goes on."}
 )
 

@@ -51,8 +51,8 @@ func run(ctx context.Context, e *daemon.Env) error {
 		return err
 	}
 	r := New(Options{Queue: queue, Log: e.Log, Now: e.Now, Rand: e.Rand, Router: tables, Settings: settings, Ready: e.Ready,
-		Local:  dialer(c.Text(control.DeliverSocket), settings.Hostname),
-		Remote: dialer(c.Text(control.RemoteSocket), settings.Hostname)})
+		Local:  dialer(c.Text(control.DeliverSocket), settings.Hostname, lmtp.Timeouts{}),
+		Remote: dialer(c.Text(control.RemoteSocket), settings.Hostname, remoteTimeouts(c))})
 	e.OnReload(func(c *control.Config) { reload(e.Log, c, r, tables) })
 	return r.Serve(ctx)
 }
@@ -70,9 +70,16 @@ func reload(log *eventlog.Log, c *control.Config, r *Runner, tables *reloadable)
 	r.Configure(settings)
 }
 
-func dialer(socket, hostname string) Dialer {
+// remoteTimeouts outlast whatever remote may take for one attempt: to give up
+// just before its 250 would be to send the message twice.
+func remoteTimeouts(c *control.Config) lmtp.Timeouts {
+	wait := c.Duration(control.RemoteTimeLimit) + 5*time.Minute
+	return lmtp.Timeouts{Command: wait, Write: wait, Final: wait}
+}
+
+func dialer(socket, hostname string, t lmtp.Timeouts) Dialer {
 	return func(ctx context.Context) (Carrier, error) {
-		return lmtp.Dial(ctx, "unix", socket, hostname, lmtp.Timeouts{})
+		return lmtp.Dial(ctx, "unix", socket, hostname, t)
 	}
 }
 

@@ -106,3 +106,15 @@ func TestSettingsOf(t *testing.T) {
 		}
 	}
 }
+
+// queue-run must not give up on remote before remote does.
+func TestRemoteIsWaitedFor(t *testing.T) {
+	c, err := control.Load(t.TempDir(), control.Of("queue-run"), map[string]string{"remote-time-limit": "1h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, limit := remoteTimeouts(c), c.Duration(control.RemoteTimeLimit)
+	if limit != time.Hour || got.Command <= limit || got.Write <= limit || got.Final <= limit {
+		t.Errorf("waits %+v for a remote that may take %v", got, limit)
+	}
+}
