@@ -3,6 +3,8 @@ package mailctl
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -118,6 +120,42 @@ func (t *tool) configCheck(c *cli.Context) error {
 	return errors.Join(errs...)
 }
 
+// bareByH lets -h stand for -value behind config, as in postconf(1). It is
+// replaced in the words because the flag package takes -h for help wherever it
+// stands; -help still helps.
+func bareByH(args []string) []string {
+	i := slices.Index(args, "config")
+	if i < 0 || i > 1 && args[i-2] != "-control" && args[i-2] != "--control" {
+		return args
+	}
+	args = slices.Clone(args)
+	for j := range args[i:] {
+		if args[i+j] == "-h" {
+			args[i+j] = "-value"
+		}
+	}
+	return args
+}
+
+// unknownFiles names the control files that no program reads: a setting whose
+// name is mistyped does nothing, and says nothing. Hidden files and the copies
+// that editors leave do not count.
+func unknownFiles(config *control.Config) (errs []error) {
+	entries, err := os.ReadDir(config.Dir())
+	if err != nil {
+		return []error{err}
+	}
+	all := control.All()
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() || strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || find(all, name) != nil {
+			continue
+		}
+		errs = append(errs, &control.FileError{File: config.Path(name), Err: errors.New("no program reads this; mailctl config show lists the names of settings")})
+	}
+	return errs
+}
+
 // problems returns what is wrong in values that only their programs parse, and
 // in the tables.
 func problems(config *control.Config) (errs []error) {
@@ -129,5 +167,6 @@ func problems(config *control.Config) (errs []error) {
 			errs = append(errs, &control.FileError{File: config.Path(control.Retry.Name), Err: err})
 		}
 	}
+	errs = append(errs, unknownFiles(config)...)
 	return append(errs, table.OpenDomains(config.Dir()).Check()...)
 }

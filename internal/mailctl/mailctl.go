@@ -51,7 +51,7 @@ func Main(args []string) int {
 }
 
 func (t *tool) run(args []string) int {
-	err := t.app().Run(asked(args))
+	err := t.app().Run(asked(bareByH(args)))
 	if err == nil {
 		return sysexits.OK
 	}

@@ -219,9 +219,24 @@ func TestConfigCheckNamesAllThatIsWrong(t *testing.T) {
 	s := newSession(t)
 	s.control("retry", "soon")
 	s.control("routes", "nonsense here and there")
+	s.control("hostnam", "mx.example.org") // mistyped
+	s.control("hostname~", "the copy of an editor")
 	status, _, err := s.do("", "config", "check")
-	if status != sysexits.Config || !strings.Contains(err, "retry") || !strings.Contains(err, "routes") {
+	if status != sysexits.Config || !strings.Contains(err, "retry") || !strings.Contains(err, "routes") || !strings.Contains(err, "/hostnam: no program reads this") {
 		t.Errorf("status %d, %q", status, err)
+	}
+	if strings.Contains(err, "hostname~") {
+		t.Errorf("an editor's copy counts: %q", err)
+	}
+}
+
+func TestConfigValuesByH(t *testing.T) {
+	s := newSession(t)
+	s.control("connections", "7")
+	for _, words := range [][]string{{"config", "-h", "connections"}, {"config", "show", "-h", "connections"}, {"config", "show", "-value", "connections"}} {
+		if out := s.must(words...); out != "7\n" {
+			t.Errorf("%q prints %q", words, out)
+		}
 	}
 }
 
