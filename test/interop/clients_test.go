@@ -187,7 +187,7 @@ set wait_key=no
 set header_cache=""
 set sort=date
 `, port(s.Env["PEYK_IMAPS"]), s.Env["PEYK_USER2"], s.Env["PEYK_PASS2"], s.Env["PEYK_CA"]), 0o600)
-	run(t, s, `script -qec "timeout 60 neomutt -n -F muttrc -e 'push \"<first-entry><flag-message><copy-message>+Kept<enter><exit>\"'" /dev/null </dev/null || true`)
+	run(t, s, `script -qec "exec timeout --foreground 60 neomutt -n -F muttrc -e 'push \"<first-entry><flag-message><copy-message>+Kept<enter><exit>\"'" /dev/null </dev/null || true`)
 	kept := filepath.Join(s.Env["PEYK_MAILDIR2"], ".Kept")
 	s.Eventually("the copy is in Kept", func() bool { return len(sandbox.Mail(kept)) == 1 })
 	flagged := sandbox.Mail(s.Env["PEYK_MAILDIR2"])
