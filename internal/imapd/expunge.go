@@ -46,14 +46,14 @@ func (s *session) needWritable() error {
 // deleted returns the UIDs of messages marked \Deleted; where set is not nil,
 // of those in it.
 func (sel *selected) deleted(set imap.SeqSet) []uint32 {
-	in := indexes{{0, len(sel.view)}}
+	in := indexes{{0, sel.view.Len()}}
 	if set != nil {
 		in = byUID(sel.view, set)
 	}
 	var uids []uint32
 	in.each(func(i int) error {
-		if sel.view[i].Flags&mailbox.Deleted != 0 {
-			uids = append(uids, sel.view[i].UID)
+		if sel.view.At(i).Flags&mailbox.Deleted != 0 {
+			uids = append(uids, sel.view.At(i).UID)
 		}
 		return nil
 	})

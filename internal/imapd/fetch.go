@@ -39,8 +39,8 @@ func (s *session) fetch(p *parser) (reply, error) {
 			gone++
 			return nil
 		}
-		if err == nil && r.seen && s.sel.view[i].Flags&mailbox.Seen == 0 {
-			read = append(read, s.sel.view[i].UID)
+		if err == nil && r.seen && s.sel.view.At(i).Flags&mailbox.Seen == 0 {
+			read = append(read, s.sel.view.At(i).UID)
 		}
 		return err
 	})
@@ -70,7 +70,7 @@ func (s *session) markSeen(uids []uint32) error {
 // fetchOne sends the answer for the message at index i, or nothing when the
 // message is gone.
 func (s *session) fetchOne(i int, r *request) error {
-	m := &s.sel.view[i]
+	m := s.sel.view.At(i)
 	var l *letter
 	if r.content {
 		var err error

@@ -202,17 +202,18 @@ func FuzzSet(f *testing.F) {
 		if err != nil || !p.done() || len(set) > 1000 {
 			return
 		}
-		view := make([]mailbox.Message, size)
-		for i := range view {
-			view[i].UID = uint32(3*i + 2)
+		all := make([]mailbox.Message, size)
+		for i := range all {
+			all[i].UID = uint32(3*i + 2)
 		}
+		view := mailbox.ListOf(all)
 		last := uint32(0)
 		if size > 0 {
-			last = view[size-1].UID
+			last = all[size-1].UID
 		}
 		var want []uint32
-		for i := range view {
-			if inModel(set, view[i].UID, last) {
+		for i := range all {
+			if inModel(set, all[i].UID, last) {
 				want = append(want, uint32(i))
 			}
 		}

@@ -99,8 +99,8 @@ func (m *matcher) condition(c *imap.SearchCriteria) *condition {
 
 // bySeqWithin is bySeq for SEARCH, where numbers that no message has just do
 // not match.
-func bySeqWithin(view []mailbox.Message, set imap.SeqSet) indexes {
-	last := uint32(len(view))
+func bySeqWithin(view mailbox.List, set imap.SeqSet) indexes {
+	last := uint32(view.Len())
 	var out indexes
 	for _, r := range resolve(set, last) {
 		if r.Start >= 1 && r.Start <= last {
@@ -152,7 +152,7 @@ func (m *matcher) closeLetter() {
 
 // holds tries what costs least first.
 func (m *matcher) holds(c *condition) (bool, error) {
-	msg := &m.s.sel.view[m.open.index]
+	msg := m.s.sel.view.At(m.open.index)
 	if !m.cheap(c, msg) {
 		return false, nil
 	}
@@ -190,7 +190,7 @@ func (m *matcher) received(c *condition) (bool, error) {
 	if c.Since.IsZero() && c.Before.IsZero() {
 		return true, nil
 	}
-	t, err := m.s.sel.folder.Date(m.s.sel.view[m.open.index].UID)
+	t, err := m.s.sel.folder.Date(m.s.sel.view.At(m.open.index).UID)
 	if err != nil {
 		return false, stored(err)
 	}
@@ -227,7 +227,7 @@ func (m *matcher) letter() (*letter, error) {
 	if m.open.letter != nil {
 		return m.open.letter, nil
 	}
-	l, err := m.s.openLetter(m.s.sel.view[m.open.index].UID)
+	l, err := m.s.openLetter(m.s.sel.view.At(m.open.index).UID)
 	m.open.letter = l
 	return l, err
 }

@@ -46,7 +46,7 @@ func (s *session) find(p *parser, q *query) ([]uint32, error) {
 	m := s.compile(&q.criteria)
 	deadline := s.o.Now().Add(s.limits.SearchTime)
 	var numbers []uint32
-	for i := range s.sel.view {
+	for i, msg := range s.sel.view.All() {
 		if m.costly && s.o.Now().After(deadline) {
 			return nil, no(imap.ResponseCodeLimit, "the search takes too long: look for less, or in fewer messages")
 		}
@@ -59,7 +59,7 @@ func (s *session) find(p *parser, q *query) ([]uint32, error) {
 		}
 		n := uint32(i + 1)
 		if p.uid {
-			n = s.sel.view[i].UID
+			n = msg.UID
 		}
 		numbers = append(numbers, n)
 	}

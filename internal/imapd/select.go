@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
@@ -44,7 +43,7 @@ func (s *session) choose(p *parser, o imap.SelectOptions) (reply, error) {
 	sel.recent = recentIn(sel.view)
 	s.sel, s.state = sel, imap.ConnStateSelected
 	s.describe()
-	s.log.Event(eventlog.Selected, "folder", name, "messages", len(sel.view), "readonly", o.ReadOnly)
+	s.log.Event(eventlog.Selected, "folder", name, "messages", sel.view.Len(), "readonly", o.ReadOnly)
 	if o.ReadOnly {
 		return reply{code: "READ-ONLY", text: "look, but do not touch"}, nil
 	}
@@ -66,11 +65,11 @@ func (p *parser) oneName() (string, error) {
 	return decodeName(raw)
 }
 
-func recentIn(view []mailbox.Message) []uint32 {
+func recentIn(view mailbox.List) []uint32 {
 	var uids []uint32
-	for i := range view {
-		if view[i].Recent {
-			uids = append(uids, view[i].UID)
+	for _, m := range view.All() {
+		if m.Recent {
+			uids = append(uids, m.UID)
 		}
 	}
 	return uids
@@ -80,9 +79,11 @@ func recentIn(view []mailbox.Message) []uint32 {
 func (s *session) describe() {
 	s.sendFlagNames()
 	s.exists()
-	unseen := slices.IndexFunc(s.sel.view, func(m mailbox.Message) bool { return m.Flags&mailbox.Seen == 0 })
-	if unseen >= 0 {
-		s.untagged("OK [UNSEEN ", strconv.Itoa(unseen+1), "] the first unseen message")
+	for i, m := range s.sel.view.All() {
+		if m.Flags&mailbox.Seen == 0 {
+			s.untagged("OK [UNSEEN ", strconv.Itoa(i+1), "] the first unseen message")
+			break
+		}
 	}
 	s.untagged("OK [UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.snap.UIDValidity), 10), "] UIDs are good with this")
 	s.untagged("OK [UIDNEXT ", strconv.FormatUint(uint64(s.sel.snap.UIDNext), 10), "] the next UID")

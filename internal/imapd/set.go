@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sort"
 
@@ -138,8 +139,8 @@ func (x indexes) has(i int) bool {
 
 // bySeq finds the messages of a set of sequence numbers. A number beyond the
 // last message is an error (RFC 3501 §9, seq-number).
-func bySeq(view []mailbox.Message, set imap.SeqSet) (indexes, error) {
-	last := uint32(len(view))
+func bySeq(view mailbox.List, set imap.SeqSet) (indexes, error) {
+	last := uint32(view.Len())
 	if last == 0 {
 		return nil, bad("there is no such message: the mailbox is empty")
 	}
@@ -155,28 +156,22 @@ func bySeq(view []mailbox.Message, set imap.SeqSet) (indexes, error) {
 
 // byUID finds the messages of a set of UIDs; those that do not exist are
 // passed over (RFC 3501 §6.4.8).
-func byUID(view []mailbox.Message, set imap.SeqSet) indexes {
+func byUID(view mailbox.List, set imap.SeqSet) indexes {
 	last := uint32(0)
-	if len(view) > 0 {
-		last = view[len(view)-1].UID
+	if n := view.Len(); n > 0 {
+		last = view.At(n - 1).UID
 	}
 	var out indexes
 	for _, r := range resolve(set, last) {
-		from := indexOf(view, r.Start)
-		to := from
-		if r.Stop >= r.Start {
-			to = from + sort.Search(len(view)-from, func(i int) bool { return view[from+i].UID > r.Stop })
+		from, to := view.Search(r.Start), view.Len()
+		if r.Stop < math.MaxUint32 {
+			to = view.Search(r.Stop + 1)
 		}
 		if from < to {
 			out = append(out, struct{ from, to int }{from, to})
 		}
 	}
 	return out
-}
-
-// indexOf returns the index of the first message with at least this UID.
-func indexOf(view []mailbox.Message, uid uint32) int {
-	return sort.Search(len(view), func(i int) bool { return view[i].UID >= uid })
 }
 
 // appendSet appends ascending numbers as a set.

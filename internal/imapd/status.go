@@ -107,15 +107,15 @@ func (s *session) statusOf(name string, items []string) error {
 func statusValue(snap *mailbox.Snapshot, item string) int64 {
 	switch item {
 	case "MESSAGES":
-		return int64(len(snap.Messages))
+		return int64(snap.Messages.Len())
 	case "UIDNEXT":
 		return int64(snap.UIDNext)
 	case "UIDVALIDITY":
 		return int64(snap.UIDValidity)
 	}
 	var n int64
-	for i := range snap.Messages {
-		n += statusShare(&snap.Messages[i], item)
+	for _, m := range snap.Messages.All() {
+		n += statusShare(m, item)
 	}
 	return n
 }

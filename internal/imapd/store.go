@@ -55,7 +55,7 @@ func (s *session) tellStored(uids []uint32, change imap.StoreFlags, flags mailbo
 		return nil
 	}
 	for _, uid := range uids {
-		if i := indexOf(s.sel.view, uid); i < len(s.sel.view) && s.sel.view[i].UID == uid {
+		if i, ok := s.sel.view.Index(uid); ok {
 			s.sendFlags(i)
 		}
 		if err := s.relieve(); err != nil {
@@ -139,7 +139,7 @@ func (s *session) messages(p *parser, set imap.SeqSet) (indexes, error) {
 func (sel *selected) uids(in indexes) []uint32 {
 	uids := make([]uint32, 0, in.count())
 	in.each(func(i int) error {
-		uids = append(uids, sel.view[i].UID)
+		uids = append(uids, sel.view.At(i).UID)
 		return nil
 	})
 	return uids

@@ -16,10 +16,9 @@ type selected struct {
 	name     string
 	readOnly bool
 	snap     *mailbox.Snapshot
-	// view holds the messages that the client knows of, ascending by UID; a
-	// sequence number is an index into it plus one. It may be the slice of a
-	// snapshot, so it is never written to.
-	view     []mailbox.Message
+	// view holds the messages that the client knows of; a sequence number is
+	// an index into it plus one.
+	view     mailbox.List
 	keywords []string // names of the bits in view
 	held     int      // messages of view that are gone, but not announced as expunged
 	recent   []uint32 // UIDs that are \Recent in this session, ascending
@@ -87,70 +86,51 @@ func (sel *selected) newKeywords(s *session, snap *mailbox.Snapshot) {
 
 // exists announces the size of the view.
 func (s *session) exists() {
-	s.untagged(strconv.Itoa(len(s.sel.view)), " EXISTS")
+	s.untagged(strconv.Itoa(s.sel.view.Len()), " EXISTS")
 	s.untagged(strconv.Itoa(len(s.sel.recent)), " RECENT")
 }
 
-// merger walks over the view and a snapshot, both ascending by UID.
+// merger walks over the differences of the view and a snapshot.
 type merger struct {
 	s        *session
 	a        announcement
-	old, now []mailbox.Message
-	n        int               // messages of the new view so far
-	out      []mailbox.Message // the new view, once it differs from now
-	differs  bool
+	old, now mailbox.List
+	differs  bool  // the new view is not now
 	held     int   // gone, but kept in out
 	added    int   // new in the view
+	dropped  int   // announced as expunged
 	changed  []int // indexes into the new view
 }
 
 func (m *merger) merge() {
-	i, j := 0, 0
-	for i < len(m.old) || j < len(m.now) {
+	last := uint32(0)
+	if n := m.old.Len(); n > 0 {
+		last = m.old.At(n - 1).UID
+	}
+	late := 0 // messages of now without a sequence number in this session
+	mailbox.Diff(m.old, m.now, func(i, j int) {
 		switch {
-		case j == len(m.now) || i < len(m.old) && m.old[i].UID < m.now[j].UID:
-			m.vanished(&m.old[i], j)
-			i++
-		case i == len(m.old):
-			m.arrived(&m.now[j])
-			j++
-		case m.old[i].UID > m.now[j].UID:
-			// A message with a UID below one that the client has seen: it has no
-			// sequence number in this session.
-			m.differ(j)
-			j++
+		case j < 0:
+			m.vanished(i)
+		case i >= 0:
+			m.stayed(i, j)
+		case m.now.At(j).UID < last:
+			late++ // a UID below one that the client has seen
 		default:
-			m.stayed(&m.old[i], &m.now[j])
-			i++
-			j++
+			m.arrived(m.now.At(j))
 		}
-	}
+	})
+	m.differs = m.held > 0 || late > 0
 }
 
-// differ makes out a slice of its own; up to now it was m.now[:j].
-func (m *merger) differ(j int) {
-	if !m.differs {
-		m.differs = true
-		m.out = append(make([]mailbox.Message, 0, len(m.now)+1), m.now[:j]...)
-	}
-}
-
-func (m *merger) keep(msg *mailbox.Message) {
-	m.n++
-	if m.differs {
-		m.out = append(m.out, *msg)
-	}
-}
-
-func (m *merger) vanished(was *mailbox.Message, j int) {
+func (m *merger) vanished(i int) {
 	if !m.a.expunge {
-		m.differ(j)
 		m.held++
-		m.keep(was)
 		return
 	}
-	m.s.untagged(strconv.Itoa(m.n+1), " EXPUNGE")
-	m.s.forget(was.UID)
+	m.s.untagged(strconv.Itoa(i-m.dropped+1), " EXPUNGE")
+	m.s.forget(m.old.At(i).UID)
+	m.dropped++
 }
 
 func (m *merger) arrived(is *mailbox.Message) {
@@ -158,22 +138,37 @@ func (m *merger) arrived(is *mailbox.Message) {
 	if is.Recent {
 		m.s.sel.recent = append(m.s.sel.recent, is.UID)
 	}
-	m.keep(is)
 }
 
-func (m *merger) stayed(was, is *mailbox.Message) {
+func (m *merger) stayed(i, j int) {
+	was, is := m.old.At(i), m.now.At(j)
 	if (was.Flags != is.Flags || was.Keywords != is.Keywords) && (m.a.quiet == nil || !m.a.quiet(was, is)) {
-		m.changed = append(m.changed, m.n)
+		m.changed = append(m.changed, i-m.dropped)
 	}
-	m.keep(is)
 }
 
-// result is the new view: the snapshot's own slice where that is the same.
-func (m *merger) result() []mailbox.Message {
-	if m.differs {
-		return m.out
+// result is the new view: the snapshot's own list, unless messages that are
+// gone are held, or such are left out as would come before known ones.
+func (m *merger) result() mailbox.List {
+	if !m.differs {
+		return m.now
 	}
-	return m.now
+	last := uint32(0)
+	if n := m.old.Len(); n > 0 {
+		last = m.old.At(n - 1).UID
+	}
+	out := make([]mailbox.Message, 0, m.old.Len()+m.added)
+	for _, was := range m.old.All() {
+		if is, ok := m.now.Index(was.UID); ok {
+			out = append(out, *m.now.At(is))
+		} else if !m.a.expunge {
+			out = append(out, *was)
+		}
+	}
+	for _, is := range m.now.From(m.now.Search(last + 1)) {
+		out = append(out, *is)
+	}
+	return mailbox.ListOf(out)
 }
 
 func (m *merger) sendFlags() {
@@ -184,7 +179,7 @@ func (m *merger) sendFlags() {
 
 // sendFlags sends the flags of the message at index i.
 func (s *session) sendFlags(i int) {
-	msg := &s.sel.view[i]
+	msg := s.sel.view.At(i)
 	s.out = append(s.out, "* "...)
 	s.out = appendUint(s.out, uint32(i+1))
 	s.out = append(s.out, " FETCH (UID "...)

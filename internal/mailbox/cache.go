@@ -56,12 +56,12 @@ func (f *Folder) loadCache() {
 	f.newStamp, f.curStamp, f.newOK, f.curOK = c.newStamp, c.curStamp, c.newOK, c.curOK
 	f.keywords.load(f.path(keywordsName))
 	s := &Snapshot{Generation: 1, UIDValidity: c.ids.header.validity, UIDNext: c.ids.header.next,
-		Messages: c.messages, odd: c.odd}
+		Messages: ListOf(c.messages), all: c.messages, odd: c.odd}
 	f.waiting = 0
-	for i := range s.Messages {
-		s.used |= s.Messages[i].Keywords
-		if s.Messages[i].where == inNew {
-			s.Messages[i].Recent = true
+	for i := range s.all {
+		s.used |= s.all[i].Keywords
+		if s.all[i].where == inNew {
+			s.all[i].Recent = true
 			f.waiting++
 		}
 	}
@@ -91,7 +91,7 @@ type savedCache struct {
 // worthSaving reports whether the next process would gain by a new cache. New
 // mail alone is no reason: it is found through the uidlist and new/.
 func (f *Folder) worthSaving(s *Snapshot) bool {
-	n, had := len(s.Messages), f.saved.messages
+	n, had := len(s.all), f.saved.messages
 	if n < minCached || !f.ids.read || f.ids.rewrite {
 		return false
 	}
@@ -112,12 +112,12 @@ func (f *Folder) saveCache() {
 		return
 	}
 	c := cached{ids: f.ids, idsMtime: st.Mtim.Nano(), newStamp: f.newStamp, curStamp: f.curStamp, newOK: f.newOK,
-		curOK: f.curOK, messages: s.Messages, odd: s.odd, absent: f.absent}
+		curOK: f.curOK, messages: s.all, odd: s.odd, absent: f.absent}
 	if err := f.host.writeCache(f.cachePath(), c.encode()); err != nil {
 		f.host.trouble("cannot write the folder cache", f.cachePath(), err)
 		return
 	}
-	f.saved = savedCache{curStamp: f.curStamp, curOK: f.curOK, messages: len(s.Messages)}
+	f.saved = savedCache{curStamp: f.curStamp, curOK: f.curOK, messages: len(s.all)}
 }
 
 func (h *Host) writeCache(path string, data []byte) error {

@@ -109,7 +109,7 @@ func (f *Folder) itemsFor(uids []uint32, dst *Folder, t transfer, own *ownChange
 		if !ok {
 			return nil, 0, ErrGone
 		}
-		m := &s.Messages[seq-1]
+		m := &s.all[seq-1]
 		name, err := f.host.uniqueName()
 		if err != nil {
 			return nil, 0, err

@@ -194,7 +194,7 @@ func (f *Folder) pathNow(uid uint32) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return f.dir + "/" + s.path(&s.Messages[seq-1]), true
+	return f.dir + "/" + s.path(&s.all[seq-1]), true
 }
 
 // lookAgain scans the folder whatever the stamps say.

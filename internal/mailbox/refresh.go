@@ -136,7 +136,7 @@ func (f *Folder) expected() (*scan, error) {
 	if old == nil {
 		old = &Snapshot{}
 	}
-	s := &scan{host: f.host, dir: f.dir, messages: old.Messages, odd: old.odd, unknown: make(map[string]found)}
+	s := &scan{host: f.host, dir: f.dir, messages: old.all, odd: old.odd, unknown: make(map[string]found)}
 	fresh, err := f.readUIDs(s)
 	if err != nil {
 		return nil, err
@@ -280,7 +280,7 @@ func (f *Folder) countNew(s *scan) {
 // publish makes the scan the current snapshot, if it differs.
 func (f *Folder) publish(s *scan) {
 	old := f.snap.Load()
-	next := &Snapshot{UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next, Messages: s.messages, odd: s.odd}
+	next := &Snapshot{UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next, Messages: ListOf(s.messages), all: s.messages, odd: s.odd}
 	if old != nil {
 		next.Generation = old.Generation
 	}
@@ -304,7 +304,7 @@ func (f *Folder) amend(change func(s *scan)) {
 	if old == nil {
 		return
 	}
-	s := &scan{host: f.host, dir: f.dir, messages: slices.Clone(old.Messages), odd: maps.Clone(old.odd), owned: true}
+	s := &scan{host: f.host, dir: f.dir, messages: slices.Clone(old.all), odd: maps.Clone(old.odd), owned: true}
 	change(s)
 	f.publish(s)
 	f.announce()

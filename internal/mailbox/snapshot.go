@@ -33,17 +33,18 @@ type Snapshot struct {
 	Generation  uint64 // grows with each snapshot of this folder in this process
 	UIDValidity uint32
 	UIDNext     uint32
-	Messages    []Message // ascending by UID
-	Keywords    []string  // index → name; "" is an index that no message has
+	Messages    List
+	Keywords    []string // index → name; "" is an index that no message has
 
+	all  []Message         // Messages, as a slice
 	used uint64            // at least the keywords that messages have
 	odd  map[uint32]string // paths below the folder, of messages with where == odd
 }
 
 // Find returns the 1-based sequence number of uid.
 func (s *Snapshot) Find(uid uint32) (seq int, ok bool) {
-	i := search(s.Messages, uid)
-	return i + 1, i < len(s.Messages) && s.Messages[i].UID == uid
+	i := search(s.all, uid)
+	return i + 1, i < len(s.all) && s.all[i].UID == uid
 }
 
 // search returns the index of the first message with at least this UID.

@@ -147,8 +147,8 @@ func (t *tool) mailboxStatus(c *cli.Context) error {
 	}
 	defer done()
 	return eachFolder(a, func(f *mailbox.Folder, s *mailbox.Snapshot) error {
-		st := folderStatus{Name: f.Name(), Messages: len(s.Messages), UIDValidity: s.UIDValidity, UIDNext: s.UIDNext}
-		for _, m := range s.Messages {
+		st := folderStatus{Name: f.Name(), Messages: s.Messages.Len(), UIDValidity: s.UIDValidity, UIDNext: s.UIDNext}
+		for _, m := range s.Messages.All() {
 			st.Bytes += m.FileSize
 			if m.Flags&mailbox.Seen == 0 {
 				st.Unseen++
@@ -175,7 +175,7 @@ func (t *tool) mailboxCheck(c *cli.Context) error {
 	checked := 0
 	err = eachFolder(a, func(f *mailbox.Folder, s *mailbox.Snapshot) error {
 		var errs []error
-		for _, m := range s.Messages {
+		for _, m := range s.Messages.All() {
 			checked++
 			errs = append(errs, checkMessage(f, m))
 		}
@@ -187,7 +187,7 @@ func (t *tool) mailboxCheck(c *cli.Context) error {
 
 // checkMessage reads a message whole and compares its sizes with what its
 // name and the cache say.
-func checkMessage(f *mailbox.Folder, m mailbox.Message) error {
+func checkMessage(f *mailbox.Folder, m *mailbox.Message) error {
 	file, err := f.Open(m.UID)
 	if errors.Is(err, mailbox.ErrGone) {
 		return nil
@@ -246,7 +246,7 @@ func (t *tool) mailboxReindex(c *cli.Context) error {
 	}
 	var report bytes.Buffer
 	err = eachFolder(a, func(f *mailbox.Folder, s *mailbox.Snapshot) error {
-		fmt.Fprintf(&report, "%s\tmessages %d\n", printable(f.Name()), len(s.Messages))
+		fmt.Fprintf(&report, "%s\tmessages %d\n", printable(f.Name()), s.Messages.Len())
 		return nil
 	})
 	t.out.Write(report.Bytes())

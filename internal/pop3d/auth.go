@@ -159,7 +159,7 @@ func (s *session) login(ctx context.Context, name string, response []byte) {
 		s.refuse(err)
 		return
 	}
-	s.log.Event(eventlog.Login, "client", s.client, "tls", s.conn.TLSState() != nil, "messages", len(s.messages))
+	s.log.Event(eventlog.Login, "client", s.client, "tls", s.conn.TLSState() != nil, "messages", s.messages.Len())
 	s.ok("maildrop is open")
 }
 

@@ -14,18 +14,18 @@ func (s *session) dele(_ context.Context, arg string) {
 		return
 	}
 	if s.gone == nil {
-		s.gone = make([]bool, len(s.messages))
+		s.gone = make([]bool, s.messages.Len())
 	}
 	s.gone[i] = true
 	s.goneCount++
-	s.goneSize += s.messages[i].Size
+	s.goneSize += s.messages.At(i).Size
 	s.ok("message " + arg + " will be removed at QUIT")
 }
 
 // rset takes all marks back.
 func (s *session) rset(context.Context, string) {
 	s.gone, s.goneCount, s.goneSize = nil, 0, 0
-	s.ok(strconv.Itoa(len(s.messages)) + " messages")
+	s.ok(strconv.Itoa(s.messages.Len()) + " messages")
 }
 
 // quit ends the session; after a login this is the UPDATE state, the only
@@ -47,9 +47,9 @@ func (s *session) quit(context.Context, string) {
 
 func (s *session) marked() []uint32 {
 	uids := make([]uint32, 0, s.goneCount)
-	for i := range s.messages {
+	for i := range s.messages.Len() {
 		if s.gone[i] {
-			uids = append(uids, s.messages[i].UID)
+			uids = append(uids, s.messages.At(i).UID)
 		}
 	}
 	return uids

@@ -7,14 +7,14 @@ import (
 
 // stat is STAT: the number and octets of the messages that are not marked.
 func (s *session) stat(context.Context, string) {
-	n := len(s.messages) - s.goneCount
+	n := s.messages.Len() - s.goneCount
 	s.ok(strconv.Itoa(n) + " " + strconv.FormatInt(s.totalSize-s.goneSize, 10))
 }
 
 // list is LIST: the octets of one message, or of each.
 func (s *session) list(_ context.Context, arg string) {
 	s.scan(arg, func(b []byte, i int) []byte {
-		return strconv.AppendInt(b, s.messages[i].Size, 10)
+		return strconv.AppendInt(b, s.messages.At(i).Size, 10)
 	})
 }
 
@@ -23,7 +23,7 @@ func (s *session) list(_ context.Context, arg string) {
 // their memory when a site moves between the two.
 func (s *session) uidl(_ context.Context, arg string) {
 	s.scan(arg, func(b []byte, i int) []byte {
-		return appendHex(appendHex(b, s.messages[i].UID), s.validity)
+		return appendHex(appendHex(b, s.messages.At(i).UID), s.validity)
 	})
 }
 
@@ -43,9 +43,9 @@ func (s *session) scan(arg string, item func(b []byte, i int) []byte) {
 		}
 		return
 	}
-	s.ok(strconv.Itoa(len(s.messages)-s.goneCount) + " messages")
+	s.ok(strconv.Itoa(s.messages.Len()-s.goneCount) + " messages")
 	l := listing{w: s.conn, buf: make([]byte, 0, outBuffer+128)}
-	for i := range s.messages {
+	for i := range s.messages.Len() {
 		if s.isGone(i) {
 			continue
 		}
@@ -62,8 +62,8 @@ func (s *session) message(arg string) (index int, ok bool) {
 	switch {
 	case !ok:
 		s.fail("expected the number of a message")
-	case n < 1 || n > len(s.messages):
-		s.fail("no such message, there are " + strconv.Itoa(len(s.messages)))
+	case n < 1 || n > s.messages.Len():
+		s.fail("no such message, there are " + strconv.Itoa(s.messages.Len()))
 		ok = false
 	case s.isGone(n - 1):
 		s.fail("message " + arg + " is marked as deleted")

@@ -127,13 +127,13 @@ func (f *fakeDrops) Open(maildir string) (Maildrop, error) {
 func (d *fakeDrop) path(uid uint32) string { return filepath.Join(d.dir, fmt.Sprint(uid)) }
 
 func (d *fakeDrop) Snapshot(context.Context) (*mailbox.Snapshot, error) {
-	s := &mailbox.Snapshot{UIDValidity: 0x5f3b2c1a}
+	var left []mailbox.Message
 	for _, m := range d.list {
 		if !d.gone[m.UID] {
-			s.Messages = append(s.Messages, m)
+			left = append(left, m)
 		}
 	}
-	return s, nil
+	return &mailbox.Snapshot{UIDValidity: 0x5f3b2c1a, Messages: mailbox.ListOf(left)}, nil
 }
 
 func (d *fakeDrop) Open(uid uint32) (*os.File, error) {

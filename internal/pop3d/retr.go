@@ -42,7 +42,7 @@ func (s *session) top(_ context.Context, arg string) {
 // send sends a message, or with lines >= 0 only its header and that many
 // lines. It reports whether the whole went out.
 func (s *session) send(i, lines int) bool {
-	m := &s.messages[i]
+	m := s.messages.At(i)
 	f, err := s.drop.Open(m.UID)
 	if err != nil {
 		s.cannotOpen(i, err)
@@ -68,7 +68,7 @@ func (s *session) cannotOpen(i int, err error) {
 		s.fail("message " + strconv.Itoa(i+1) + " was removed by another program")
 		return
 	}
-	s.log.Event(eventlog.Trouble, "reason", "open", "uid", s.messages[i].UID, "error", err)
+	s.log.Event(eventlog.Trouble, "reason", "open", "uid", s.messages.At(i).UID, "error", err)
 	s.reply("-ERR [SYS/TEMP] cannot open this message now")
 }
 

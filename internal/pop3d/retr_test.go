@@ -251,7 +251,7 @@ func BenchmarkRetrPipelined(b *testing.B) {
 }
 
 func BenchmarkUIDL100k(b *testing.B) {
-	s := &session{validity: 1, messages: make([]mailbox.Message, 100_000), o: &Options{}}
+	s := &session{validity: 1, messages: mailbox.ListOf(make([]mailbox.Message, 100_000)), o: &Options{}}
 	theirs, client := net.Pipe()
 	go io.Copy(io.Discard, client)
 	s.conn = guardconn.NewConn(theirs, guardconn.Options{})

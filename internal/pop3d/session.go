@@ -48,7 +48,7 @@ type session struct {
 
 	// The TRANSACTION state; drop is nil before it.
 	drop      Maildrop
-	messages  []mailbox.Message
+	messages  mailbox.List
 	validity  uint32
 	gone      []bool // by index: marked by DELE; nil while none is
 	goneCount int
@@ -227,8 +227,8 @@ func (s *session) enter(ctx context.Context, a Account) error {
 		return err
 	}
 	s.drop, s.messages, s.validity = drop, snapshot.Messages, snapshot.UIDValidity
-	for i := range s.messages {
-		s.totalSize += s.messages[i].Size
+	for _, m := range s.messages.All() {
+		s.totalSize += m.Size
 	}
 	s.log = s.log.With("user", a.User)
 	s.fails = 0
