@@ -58,7 +58,7 @@ func (s *session) markSeen(uids []uint32) error {
 	if len(uids) == 0 {
 		return nil
 	}
-	if err := s.sel.folder.Store(uids, mailbox.Add, mailbox.Seen, nil); err != nil {
+	if _, err := s.sel.folder.Store(uids, mailbox.Change{Op: mailbox.Add, Flags: mailbox.Seen}); err != nil {
 		return stored(err)
 	}
 	return s.announce(announcement{quiet: func(was, is *mailbox.Message) bool {

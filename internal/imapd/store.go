@@ -27,7 +27,7 @@ func (s *session) store(p *parser) (reply, error) {
 		return reply{}, nil
 	}
 	flags, keywords := split(change.Flags)
-	if err := s.sel.folder.Store(uids, opOf(change.Op), flags, keywords); err != nil {
+	if _, err := s.sel.folder.Store(uids, mailbox.Change{Op: opOf(change.Op), Flags: flags, Keywords: keywords}); err != nil {
 		return reply{}, stored(err)
 	}
 	s.count.stored += len(uids)

@@ -34,7 +34,7 @@ func BenchmarkStoreInLargeFolder(b *testing.B) {
 	refresh(b, f)
 	b.Logf("full scan: %v", time.Since(start))
 	for i := 0; b.Loop(); i++ {
-		f.Store([]uint32{uint32(i%100_000) + 1}, Op(i%2), Flagged, nil)
+		storeIn(f, []uint32{uint32(i%100_000) + 1}, Op(i%2), Flagged, nil)
 		refresh(b, f)
 	}
 	b.StopTimer()

@@ -58,7 +58,9 @@ func (f *Folder) loadCache() {
 	s := &Snapshot{Generation: 1, UIDValidity: c.ids.header.validity, UIDNext: c.ids.header.next,
 		Messages: ListOf(c.messages), all: c.messages, odd: c.odd}
 	f.waiting = 0
+	s.HighestModSeq = f.nextModSeq(0)
 	for i := range s.all {
+		s.all[i].ModSeq = s.HighestModSeq
 		s.used |= s.all[i].Keywords
 		if s.all[i].where == inNew {
 			s.all[i].Recent = true

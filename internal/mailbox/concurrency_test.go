@@ -56,7 +56,7 @@ func TestManyProcessesOneMaildir(t *testing.T) {
 					return
 				}
 				for _, uid := range uidsOf(s) {
-					if err := f.Store([]uint32{uid}, Add, bits[p], []string{fmt.Sprintf("kw%d", p)}); err != nil && !errors.Is(err, ErrGone) {
+					if err := storeIn(f, []uint32{uid}, Add, bits[p], []string{fmt.Sprintf("kw%d", p)}); err != nil && !errors.Is(err, ErrGone) {
 						t.Error(err)
 					}
 					if p == 0 && uid%7 == 0 {

@@ -339,15 +339,15 @@ func TestKeywordsRunOut(t *testing.T) {
 	f.Append(0, nil, time.Time{}, text("x"))
 	refresh(t, f)
 	for i := range maxKeywords {
-		must(t, f.Store([]uint32{1}, Add, 0, []string{fmt.Sprint("k", i)}))
+		must(t, storeIn(f, []uint32{1}, Add, 0, []string{fmt.Sprint("k", i)}))
 	}
-	if err := f.Store([]uint32{1}, Add, 0, []string{"one more"}); err == nil || errors.Is(err, ErrKeywords) {
+	if err := storeIn(f, []uint32{1}, Add, 0, []string{"one more"}); err == nil || errors.Is(err, ErrKeywords) {
 		t.Errorf("a keyword with a space: %v", err)
 	}
-	if err := f.Store([]uint32{1}, Add, 0, []string{"more"}); !errors.Is(err, ErrKeywords) {
+	if err := storeIn(f, []uint32{1}, Add, 0, []string{"more"}); !errors.Is(err, ErrKeywords) {
 		t.Error(err)
 	}
-	must(t, f.Store([]uint32{1}, Remove, 0, []string{"more"}))
+	must(t, storeIn(f, []uint32{1}, Remove, 0, []string{"more"}))
 	if s := refresh(t, f); len(s.keywordNames(&s.all[0])) != maxKeywords {
 		t.Error(s.Keywords)
 	}
@@ -363,7 +363,7 @@ func TestDovecotSeesEachVersionOfKeywords(t *testing.T) {
 	refresh(t, f)
 	last := int64(0)
 	for i := range 3 {
-		must(t, f.Store([]uint32{1}, Add, 0, []string{fmt.Sprint("k", i)}))
+		must(t, storeIn(f, []uint32{1}, Add, 0, []string{fmt.Sprint("k", i)}))
 		info, err := os.Stat(a.Root() + "/" + keywordsName)
 		must(t, err)
 		if info.ModTime().Unix() <= last {

@@ -43,7 +43,9 @@ func TestEveryStepFails(t *testing.T) {
 			_, err := f.AppendAll([]NewMessage{{Write: text("a\n")}, {Write: text("b\n")}})
 			return err
 		},
-		"store":   func(a *Account, f, g *Folder) error { return f.Store([]uint32{1, 2}, Add, Flagged, []string{"fresh"}) },
+		"store": func(a *Account, f, g *Folder) error {
+			return storeIn(f, []uint32{1, 2}, Add, Flagged, []string{"fresh"})
+		},
 		"expunge": func(a *Account, f, g *Folder) error { return f.Expunge([]uint32{1, 2}) },
 		"copy":    func(a *Account, f, g *Folder) error { _, _, err := f.Copy([]uint32{1, 2, 3}, g); return err },
 		"move":    func(a *Account, f, g *Folder) error { _, _, err := f.Move([]uint32{1, 2, 3}, g); return err },

@@ -32,6 +32,7 @@ type Folder struct {
 	recent   map[uint32]bool // came from new/, and no session has taken them
 	waiting  int             // messages that still lie in new/
 	limbo    map[uint32]time.Time
+	vanished []vanished // ascending by mod-sequence
 
 	newStamp, curStamp stamp
 	newOK, curOK       bool      // a change since would show in the stamp

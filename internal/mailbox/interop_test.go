@@ -105,7 +105,7 @@ func TestTakingTurnsWithDovecot(t *testing.T) {
 		deliver(t, h, root, fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i))
 	}
 	refresh(t, f)
-	f.Store([]uint32{2, 3}, Add, Flagged, []string{"Junk"})
+	storeIn(f, []uint32{2, 3}, Add, Flagged, []string{"Junk"})
 	same := func(when string) {
 		t.Helper()
 		s := refresh(t, f)
@@ -127,7 +127,7 @@ func TestTakingTurnsWithDovecot(t *testing.T) {
 	same("our mail")
 	d.adm("flags", "add", `\Seen Work $Label`, "mailbox", "INBOX", "uid", "1,3")
 	same("Dovecot's keywords")
-	if err := f.Store([]uint32{4}, Add, 0, []string{"$Label", "Fourth"}); err != nil {
+	if err := storeIn(f, []uint32{4}, Add, 0, []string{"$Label", "Fourth"}); err != nil {
 		t.Fatal(err)
 	}
 	same("our keyword after Dovecot's")

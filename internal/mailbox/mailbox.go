@@ -68,6 +68,15 @@ const (
 	Replace
 )
 
+// Change is what Store does to messages.
+type Change struct {
+	Op       Op
+	Flags    Flags
+	Keywords []string
+	// UnchangedSince, if set, leaves messages alone whose ModSeq is higher.
+	UnchangedSince *uint64
+}
+
 // FolderInfo describes one folder for LIST.
 type FolderInfo struct {
 	Name        string // UTF-8, levels separated by "."

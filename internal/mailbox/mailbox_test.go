@@ -166,7 +166,7 @@ func TestStore(t *testing.T) {
 	refresh(t, f)
 	check := func(op Op, flags Flags, kw []string, want string, wantKw ...string) {
 		t.Helper()
-		if err := f.Store([]uint32{1}, op, flags, kw); err != nil {
+		if err := storeIn(f, []uint32{1}, op, flags, kw); err != nil {
 			t.Fatal(err)
 		}
 		files, _ := filepath.Glob(a.Root() + "/cur/*")
@@ -189,7 +189,7 @@ func TestStore(t *testing.T) {
 	if got, _ := os.ReadFile(a.Root() + "/dovecot-keywords"); string(got) != "0 Junk\n1 $Phishing\n2 x\n" {
 		t.Fatalf("%q", got)
 	}
-	if err := f.Store([]uint32{1, 9}, Add, Seen, nil); !errors.Is(err, ErrGone) {
+	if err := storeIn(f, []uint32{1, 9}, Add, Seen, nil); !errors.Is(err, ErrGone) {
 		t.Fatalf("error %v", err)
 	}
 }
@@ -201,7 +201,7 @@ func TestStoreDoesNotRewriteTheUidlist(t *testing.T) {
 	before, _ := os.Stat(a.Root() + "/dovecot-uidlist")
 	reads := h.count.dirReads.Load()
 	for i := range 10 {
-		f.Store([]uint32{1}, Op(i%2), Seen, nil)
+		storeIn(f, []uint32{1}, Op(i%2), Seen, nil)
 	}
 	after, _ := os.Stat(a.Root() + "/dovecot-uidlist")
 	if !os.SameFile(before, after) || before.Size() != after.Size() {
@@ -218,7 +218,7 @@ func TestStoreFollowsARename(t *testing.T) {
 	refresh(t, f)
 	files, _ := filepath.Glob(a.Root() + "/cur/*")
 	os.Rename(files[0], files[0]+"T")
-	if err := f.Store([]uint32{1}, Add, Seen, nil); err != nil {
+	if err := storeIn(f, []uint32{1}, Add, Seen, nil); err != nil {
 		t.Fatal(err)
 	}
 	if s := refresh(t, f); s.all[0].Flags != Seen|Deleted {
@@ -327,4 +327,10 @@ func TestCopyAndMove(t *testing.T) {
 	if s := refresh(t, g); len(s.all) != 7 {
 		t.Fatal(uidsOf(s))
 	}
+}
+
+// storeIn is Store without conditions.
+func storeIn(f *Folder, uids []uint32, op Op, flags Flags, keywords []string) error {
+	_, err := f.Store(uids, Change{Op: op, Flags: flags, Keywords: keywords})
+	return err
 }

@@ -294,6 +294,7 @@ func (f *Folder) publish(s *scan) {
 	}
 	next.Keywords = nameAll(names, next.used)
 	next.Generation++
+	f.stampChanges(old, next)
 	f.snap.Store(next)
 }
 

@@ -50,7 +50,7 @@ func TestStrangeNames(t *testing.T) {
 		f = openFolder(t, openAccount(t, newTestHost(t), a.Root()), Inbox)
 	}
 	s := refresh(t, f)
-	if err := f.Store(uidsOf(s), Add, Flagged, nil); err != nil && !errors.Is(err, os.ErrInvalid) {
+	if err := storeIn(f, uidsOf(s), Add, Flagged, nil); err != nil && !errors.Is(err, os.ErrInvalid) {
 		t.Fatal(err)
 	}
 	s = refresh(t, f)
@@ -289,7 +289,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 		wait("a delivery", func() { deliver(t, other, root, "x\n") }, func(s *Snapshot) bool { return len(s.all) == 1 })
 		g := openFolder(t, openAccount(t, other, root), Inbox)
 		refresh(t, g)
-		wait("a flag", func() { must(t, g.Store([]uint32{1}, Add, Seen, nil)) }, func(s *Snapshot) bool { return s.all[0].Flags == Seen })
+		wait("a flag", func() { must(t, storeIn(g, []uint32{1}, Add, Seen, nil)) }, func(s *Snapshot) bool { return s.all[0].Flags == Seen })
 		wait("an expunge", func() { must(t, g.Expunge([]uint32{1})) }, func(s *Snapshot) bool { return len(s.all) == 0 })
 		wait("our own append", func() { f.Append(0, nil, time.Time{}, text("x")) }, func(s *Snapshot) bool { return len(s.all) == 1 })
 		if h.watch.fs != nil {
@@ -307,7 +307,7 @@ func TestOwnChangesAreNoNews(t *testing.T) {
 	refresh(t, f)
 	reads := h.count.dirReads.Load()
 	for i := range 20 {
-		must(t, f.Store([]uint32{3}, Op(i%2), Flagged, nil))
+		must(t, storeIn(f, []uint32{3}, Op(i%2), Flagged, nil))
 		refresh(t, f)
 	}
 	time.Sleep(3 * debounce) // events that were not expected would have come by now

@@ -13,6 +13,7 @@ type Message struct {
 	where    where  // how the file's name follows from this
 	Base     string // file name without directory, and without flags
 	Keywords uint64 // bit i = Snapshot.Keywords[i]
+	ModSeq   uint64 // of the last change of flags or keywords (RFC 7162)
 	Size     int64  // octets with CRLF line ends (RFC822.SIZE)
 	FileSize int64  // octets on disk
 }
@@ -34,7 +35,10 @@ type Snapshot struct {
 	UIDValidity uint32
 	UIDNext     uint32
 	Messages    List
-	Keywords    []string // index → name; "" is an index that no message has
+	// HighestModSeq is at least that of every message, and of every one that
+	// is gone (RFC 7162 §3.1.2.1).
+	HighestModSeq uint64
+	Keywords      []string // index → name; "" is an index that no message has
 
 	all  []Message         // Messages, as a slice
 	used uint64            // at least the keywords that messages have

@@ -10,28 +10,45 @@ import (
 // the next snapshot. The change is made to what the file's name says at that
 // moment, so two programs that add different flags both succeed. Messages
 // that are gone make it fail with ErrGone after all others are done.
-func (f *Folder) Store(uids []uint32, op Op, flags Flags, keywords []string) error {
+//
+// With UnchangedSince, messages that have changed since are left alone and
+// returned (RFC 7162 §3.1.3).
+func (f *Folder) Store(uids []uint32, c Change) (modified []uint32, err error) {
 	ctx := context.Background()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.ready(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	bits, err := f.keywordBits(ctx, keywords, op != Remove)
-	if err != nil {
-		return err
-	}
-	change := func(m *Message) {
-		switch op {
-		case Add:
-			m.Flags, m.Keywords = m.Flags|flags, m.Keywords|bits
-		case Remove:
-			m.Flags, m.Keywords = m.Flags&^flags, m.Keywords&^bits
-		default:
-			m.Flags, m.Keywords = flags, bits
+	if c.UnchangedSince != nil {
+		if err := f.refresh(ctx, true); err != nil {
+			return nil, err
 		}
 	}
-	return f.each(ctx, uids, func(own *ownChange, s *scan, i int) error { return f.rename(own, s, i, change) })
+	bits, err := f.keywordBits(ctx, c.Keywords, c.Op != Remove)
+	if err != nil {
+		return nil, err
+	}
+	err = f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
+		if c.UnchangedSince != nil && s.messages[i].ModSeq > *c.UnchangedSince {
+			modified = append(modified, s.messages[i].UID)
+			return nil
+		}
+		return f.rename(own, s, i, func(m *Message) { c.apply(m, bits) })
+	})
+	return modified, err
+}
+
+// apply makes the change to a message.
+func (c *Change) apply(m *Message, keywords uint64) {
+	switch c.Op {
+	case Add:
+		m.Flags, m.Keywords = m.Flags|c.Flags, m.Keywords|keywords
+	case Remove:
+		m.Flags, m.Keywords = m.Flags&^c.Flags, m.Keywords&^keywords
+	default:
+		m.Flags, m.Keywords = c.Flags, keywords
+	}
 }
 
 // ready makes sure that there is a snapshot to work on.
