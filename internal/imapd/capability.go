@@ -14,7 +14,8 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
-	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch}
+	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
+	imap.CapSearchRes, imap.CapWithin}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {

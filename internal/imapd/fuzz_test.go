@@ -197,7 +197,7 @@ func FuzzSet(f *testing.F) {
 	f.Add("1:4294967295", 0)
 	f.Fuzz(func(t *testing.T, text string, size int) {
 		size = int(uint(size) % 20)
-		p := &parser{line: []byte(text)}
+		p := &parser{s: &session{}, line: []byte(text)}
 		set, err := p.set()
 		if err != nil || !p.done() || len(set) > 1000 {
 			return
@@ -225,7 +225,7 @@ func FuzzSet(f *testing.F) {
 		if !slices.Equal(got, want) {
 			t.Fatalf("%q of %d messages: %v, want %v", text, size, got, want)
 		}
-		back := &parser{line: appendSet(nil, got)}
+		back := &parser{s: &session{}, line: appendSet(nil, got)}
 		if len(got) > 0 && got[0] > 0 {
 			if again, err := back.set(); err != nil || len(again) > len(got) {
 				t.Fatalf("%v written as %q: %v", got, back.line, err)

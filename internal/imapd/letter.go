@@ -35,12 +35,15 @@ type letter struct {
 
 // openLetter opens a message; the error wraps mailbox.ErrGone when it was
 // expunged.
-func (s *session) openLetter(uid uint32) (*letter, error) {
-	f, err := s.sel.folder.Open(uid)
+func (s *session) openLetter(uid uint32) (*letter, error) { return s.openIn(s.sel.folder, uid) }
+
+// openIn is openLetter for a folder that need not be the selected one.
+func (s *session) openIn(folder *mailbox.Folder, uid uint32) (*letter, error) {
+	f, err := folder.Open(uid)
 	if err != nil {
 		return nil, stored(err)
 	}
-	l := &letter{folder: s.sel.folder, uid: uid, file: f, r: f}
+	l := &letter{folder: folder, uid: uid, file: f, r: f}
 	if err := l.load(s.srv); err != nil {
 		l.close(s.srv)
 		return nil, stored(err)

@@ -1,10 +1,10 @@
 package imapd
 
 import (
+	"cmp"
 	"errors"
 	"net/mail"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -12,40 +12,22 @@ import (
 	"peyk/internal/mailbox"
 )
 
-// A matcher is a compiled search.
+// A matcher is a search that was compiled for one mailbox.
 type matcher struct {
 	s      *session
-	root   *condition
+	sel    *selected
+	within indexes // no message outside can match
+	holds  test
 	bodies []string // needles of BODY and TEXT, folded, each once
 	costly bool     // files must be read
 	open   subject
+	err    error // what kept a test from an answer
 }
 
-// A condition is one level of search criteria: all of it must hold.
-type condition struct {
-	*imap.SearchCriteria
-	sets   []indexes
-	flags  []flagTest
-	header []headerTest
-	text   []textTest
-	not    []*condition
-	or     [][2]*condition
-}
-
-type flagTest struct {
-	bits     mailbox.Flags
-	keywords uint64
-	recent   bool
-	never    bool // a keyword that the folder does not know
-	want     bool
-}
+// A test reports whether a message of the view matches.
+type test func(i int, msg *mailbox.Message) bool
 
 type headerTest struct{ name, needle string }
-
-type textTest struct {
-	needle int  // index into matcher.bodies
-	header bool // TEXT: the header counts too
-}
 
 // A subject is the message that is being matched.
 type subject struct {
@@ -57,44 +39,244 @@ type subject struct {
 // found says where a needle was found.
 type found struct{ header, body bool }
 
-func (s *session) compile(c *imap.SearchCriteria) *matcher {
-	m := &matcher{s: s}
-	m.root = m.condition(c)
+func (s *session) compile(sel *selected, k *key) *matcher {
+	m := &matcher{s: s, sel: sel, within: indexes{{0, sel.view.Len()}}}
+	if k.op == keyAnd {
+		for _, inner := range k.keys {
+			if inner.op == keyNumber || inner.op == keyUID {
+				m.within = m.indexes(inner)
+				break
+			}
+		}
+	}
+	m.holds = m.test(k)
 	return m
 }
 
-func (m *matcher) condition(c *imap.SearchCriteria) *condition {
-	cond := &condition{SearchCriteria: c}
-	view := m.s.sel.view
-	for _, set := range c.SeqNum {
-		cond.sets = append(cond.sets, bySeqWithin(view, set))
+// find returns the messages that match.
+func (m *matcher) find() (*hits, error) {
+	found := &hits{}
+	deadline := m.s.o.Now().Add(m.s.limits.SearchTime)
+	for _, r := range m.within {
+		for i, msg := range m.sel.view.From(r.from) {
+			if i >= r.to {
+				break
+			}
+			if m.costly && m.s.o.Now().After(deadline) {
+				return nil, no(imap.ResponseCodeLimit, "the search takes too long: look for less, or in fewer messages")
+			}
+			ok, err := m.match(i, msg)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				found.add(i)
+			}
+		}
 	}
-	for _, set := range c.UID {
-		cond.sets = append(cond.sets, byUID(view, seqSet(set)))
+	return found, nil
+}
+
+// indexes finds the messages of a key that is a set.
+func (m *matcher) indexes(k *key) indexes {
+	if k.op == keyNumber {
+		return bySeqWithin(m.sel.view, k.set)
 	}
-	for _, f := range c.Flag {
-		cond.flags = append(cond.flags, m.flagTest(f, true))
+	return byUID(m.sel.view, k.set)
+}
+
+// test compiles one key.
+func (m *matcher) test(k *key) test {
+	switch k.op {
+	case keyNumber, keyUID:
+		in := m.indexes(k)
+		return func(i int, _ *mailbox.Message) bool { return in.has(i) }
+	case keyRecent:
+		return func(_ int, msg *mailbox.Message) bool { return m.sel.isRecent(msg.UID) }
+	case keyLarger:
+		return func(_ int, msg *mailbox.Message) bool { return msg.Size > k.n }
+	case keySmaller:
+		return func(_ int, msg *mailbox.Message) bool { return msg.Size < k.n }
+	case keyFlag, keyKeyword, keyAll:
+		return m.conjunction([]*key{k})
+	case keyAnd:
+		return m.conjunction(k.keys)
+	case keyNot:
+		inner := m.test(k.keys[0])
+		return func(i int, msg *mailbox.Message) bool { return !inner(i, msg) }
+	case keyOr:
+		return m.disjunction(k.keys)
+	case keySince, keyBefore, keyOlder, keyYounger:
+		return m.dateTest(k)
 	}
-	for _, f := range c.NotFlag {
-		cond.flags = append(cond.flags, m.flagTest(f, false))
+	m.costly = true
+	return m.textTest(k)
+}
+
+// A flagMask is the flags and keywords that a message must have, and those
+// that it must not have.
+type flagMask struct {
+	flags, flagsWant       mailbox.Flags
+	keywords, keywordsWant uint64
+	never                  bool // no message can match
+}
+
+// take adds a key, if it is one about flags.
+func (f *flagMask) take(k *key, names []string, want bool) bool {
+	switch k.op {
+	case keyAll:
+		f.never = f.never || !want
+	case keyNot:
+		return f.take(k.keys[0], names, !want)
+	case keyFlag:
+		f.never = f.never || f.flags&k.flag != 0 && (f.flagsWant&k.flag != 0) != want
+		f.flags |= k.flag
+		if want {
+			f.flagsWant |= k.flag
+		}
+	case keyKeyword:
+		bits, missing := keywordBits(names, []string{k.text})
+		f.never = f.never || missing && want || f.keywords&bits != 0 && (f.keywordsWant&bits != 0) != want
+		f.keywords |= bits
+		if want {
+			f.keywordsWant |= bits
+		}
+	default:
+		return false
 	}
-	for _, h := range c.Header {
-		cond.header = append(cond.header, headerTest{h.Key, fold(h.Value)})
+	return true
+}
+
+// conjunction is AND: flags first, in one step, then what costs least.
+func (m *matcher) conjunction(keys []*key) test {
+	var f flagMask
+	rest := make([]*key, 0, len(keys))
+	for _, k := range keys {
+		if !f.take(k, m.sel.keywords, true) {
+			rest = append(rest, k)
+		}
 	}
-	for _, text := range c.Body {
-		cond.text = append(cond.text, textTest{needle: m.needle(text)})
+	if f.never {
+		return func(int, *mailbox.Message) bool { return false }
 	}
-	for _, text := range c.Text {
-		cond.text = append(cond.text, textTest{needle: m.needle(text), header: true})
+	slices.SortStableFunc(rest, func(a, b *key) int { return cmp.Compare(a.cost(), b.cost()) })
+	tests := make([]test, len(rest))
+	for i, k := range rest {
+		tests[i] = m.test(k)
 	}
-	for i := range c.Not {
-		cond.not = append(cond.not, m.condition(&c.Not[i]))
+	return func(i int, msg *mailbox.Message) bool {
+		if msg.Flags&f.flags != f.flagsWant || msg.Keywords&f.keywords != f.keywordsWant {
+			return false
+		}
+		for _, holds := range tests {
+			if !holds(i, msg) {
+				return false
+			}
+		}
+		return true
 	}
-	for i := range c.Or {
-		cond.or = append(cond.or, [2]*condition{m.condition(&c.Or[i][0]), m.condition(&c.Or[i][1])})
+}
+
+// cost is the op of the costliest key inside.
+func (k *key) cost() keyOp {
+	most := k.op
+	for _, inner := range k.keys {
+		most = max(most, inner.cost())
 	}
-	m.costly = m.costly || len(cond.header)+len(cond.text) > 0 || !c.SentSince.IsZero() || !c.SentBefore.IsZero()
-	return cond
+	return most
+}
+
+func (m *matcher) disjunction(keys []*key) test {
+	sorted := slices.Clone(keys)
+	slices.SortStableFunc(sorted, func(a, b *key) int { return cmp.Compare(a.cost(), b.cost()) })
+	tests := make([]test, len(sorted))
+	for i, k := range sorted {
+		tests[i] = m.test(k)
+	}
+	return func(i int, msg *mailbox.Message) bool {
+		return slices.ContainsFunc(tests, func(holds test) bool { return holds(i, msg) })
+	}
+}
+
+// dateTest compares the internal date.
+func (m *matcher) dateTest(k *key) test {
+	var from, to int64 // seconds; to is exclusive, 0 is open
+	switch now := m.s.o.Now(); k.op {
+	case keySince:
+		from = dayStart(k.day)
+	case keyBefore:
+		to = dayStart(k.day)
+	case keyOlder: // RFC 5032 §3
+		to = now.Unix() - k.n + 1
+	case keyYounger:
+		from = now.Unix() - k.n
+	}
+	folder, before := m.sel.folder, k.op == keyBefore || k.op == keyOlder
+	return func(_ int, msg *mailbox.Message) bool {
+		t, err := folder.Date(msg.UID)
+		if err != nil {
+			m.fail(err)
+			return false
+		}
+		if before {
+			return t.Unix() < to
+		}
+		return t.Unix() >= from
+	}
+}
+
+// dayStart is when a day begins here: INTERNALDATE is told in local time, and
+// of it only the day counts (RFC 3501 §6.4.4).
+func dayStart(day time.Time) int64 {
+	y, mon, d := day.Date()
+	t := time.Date(y, mon, d, 0, 0, 0, 0, time.Local)
+	if t.Day() != d { // the clock jumped over midnight
+		t = time.Date(y, mon, d, 1, 0, 0, 0, time.Local)
+	}
+	return t.Unix()
+}
+
+// between compares days, as each side writes them.
+func between(t, since, before time.Time) bool {
+	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
+	return (since.IsZero() || !day.Before(since)) && (before.IsZero() || day.Before(before))
+}
+
+// textTest tests header fields, the Date field, and text.
+func (m *matcher) textTest(k *key) test {
+	switch k.op {
+	case keyHeader:
+		t := headerTest{k.name, fold(k.text)}
+		return m.headerTest(func(header []byte) bool { return headerHas(header, t) })
+	case keySentSince:
+		return m.headerTest(func(header []byte) bool { return sentBetween(header, k.day, time.Time{}) })
+	case keySentBefore:
+		return m.headerTest(func(header []byte) bool { return sentBetween(header, time.Time{}, k.day) })
+	}
+	n := m.needle(k.text)
+	return func(int, *mailbox.Message) bool {
+		in := m.search()
+		return in != nil && (in[n].body || k.op == keyText && in[n].header)
+	}
+}
+
+func (m *matcher) headerTest(holds func(header []byte) bool) test {
+	return func(int, *mailbox.Message) bool {
+		l := m.letter()
+		if l == nil {
+			return false
+		}
+		if err := l.readHeader(); err != nil {
+			m.fail(stored(err))
+			return false
+		}
+		return holds(l.header)
+	}
+}
+
+func sentBetween(header []byte, since, before time.Time) bool {
+	t, err := mail.ParseDate(firstField(header, "Date"))
+	return err == nil && between(t, since, before)
 }
 
 // bySeqWithin is bySeq for SEARCH, where numbers that no message has just do
@@ -110,19 +292,6 @@ func bySeqWithin(view mailbox.List, set imap.SeqSet) indexes {
 	return out
 }
 
-func (m *matcher) flagTest(f imap.Flag, want bool) flagTest {
-	t := flagTest{want: want, bits: bitOf(f)}
-	if t.bits != 0 {
-		return t
-	}
-	if strings.EqualFold(string(f), string(flagRecent)) {
-		t.recent = true
-		return t
-	}
-	t.keywords, t.never = keywordBits(m.s.sel.keywords, []string{string(f)})
-	return t
-}
-
 func (m *matcher) needle(text string) int {
 	text = fold(text)
 	if i := slices.Index(m.bodies, text); i >= 0 {
@@ -134,151 +303,58 @@ func (m *matcher) needle(text string) int {
 
 // match reports whether the message at index i matches. A message that is
 // gone matches nothing that its text would decide.
-func (m *matcher) match(i int) (bool, error) {
+func (m *matcher) match(i int, msg *mailbox.Message) (bool, error) {
 	m.open = subject{index: i}
-	ok, err := m.holds(m.root)
-	m.closeLetter()
-	if errors.Is(err, mailbox.ErrGone) {
-		return false, nil
-	}
-	return ok, err
-}
-
-func (m *matcher) closeLetter() {
+	ok := m.holds(i, msg)
 	if m.open.letter != nil {
 		m.open.letter.close(m.s.srv)
 	}
-}
-
-// holds tries what costs least first.
-func (m *matcher) holds(c *condition) (bool, error) {
-	msg := m.s.sel.view.At(m.open.index)
-	if !m.cheap(c, msg) {
+	err := m.err
+	if err == nil {
+		return ok, nil
+	}
+	m.err = nil
+	if errors.Is(err, mailbox.ErrGone) {
 		return false, nil
 	}
-	if ok, err := m.received(c); !ok || err != nil {
-		return false, err
-	}
-	if ok, err := m.logic(c); !ok || err != nil {
-		return false, err
-	}
-	if ok, err := m.headers(c); !ok || err != nil {
-		return false, err
-	}
-	return m.texts(c)
+	return false, err
 }
 
-// cheap tests what the view knows.
-func (m *matcher) cheap(c *condition, msg *mailbox.Message) bool {
-	for _, set := range c.sets {
-		if !set.has(m.open.index) {
-			return false
-		}
+// fail notes why a test has no answer; the first reason counts.
+func (m *matcher) fail(err error) {
+	if m.err == nil {
+		m.err = err
 	}
-	for _, t := range c.flags {
-		has := !t.never && (msg.Flags&t.bits != 0 || msg.Keywords&t.keywords != 0 || t.recent && m.s.sel.isRecent(msg.UID))
-		if has != t.want {
-			return false
-		}
-	}
-	return (c.Larger == 0 || msg.Size > c.Larger) && (c.Smaller == 0 || msg.Size < c.Smaller)
 }
 
-// received tests the internal date, of which only the day counts
-// (RFC 3501 §6.4.4).
-func (m *matcher) received(c *condition) (bool, error) {
-	if c.Since.IsZero() && c.Before.IsZero() {
-		return true, nil
+// letter opens the message, once; nil when it cannot.
+func (m *matcher) letter() *letter {
+	if m.open.letter != nil || m.err != nil {
+		return m.open.letter
 	}
-	t, err := m.s.sel.folder.Date(m.s.sel.view.At(m.open.index).UID)
+	l, err := m.s.openIn(m.sel.folder, m.sel.view.At(m.open.index).UID)
 	if err != nil {
-		return false, stored(err)
+		m.fail(err)
+		return nil
 	}
-	return between(t.Local(), c.Since, c.Before), nil
-}
-
-// between compares days, as each side writes them.
-func between(t, since, before time.Time) bool {
-	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
-	return (since.IsZero() || !day.Before(since)) && (before.IsZero() || day.Before(before))
-}
-
-// logic tests NOT and OR.
-func (m *matcher) logic(c *condition) (bool, error) {
-	for _, not := range c.not {
-		if ok, err := m.holds(not); ok || err != nil {
-			return false, err
-		}
-	}
-	for _, or := range c.or {
-		ok, err := m.holds(or[0])
-		if !ok && err == nil {
-			ok, err = m.holds(or[1])
-		}
-		if !ok || err != nil {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-// letter opens the message, once.
-func (m *matcher) letter() (*letter, error) {
-	if m.open.letter != nil {
-		return m.open.letter, nil
-	}
-	l, err := m.s.openLetter(m.s.sel.view.At(m.open.index).UID)
 	m.open.letter = l
-	return l, err
+	return l
 }
 
-// headers tests header fields and the Date field.
-func (m *matcher) headers(c *condition) (bool, error) {
-	if len(c.header) == 0 && c.SentSince.IsZero() && c.SentBefore.IsZero() {
-		return true, nil
+// search reads the message once for all needles; nil when it cannot.
+func (m *matcher) search() []found {
+	if m.open.found != nil {
+		return m.open.found
 	}
-	l, err := m.letter()
+	l := m.letter()
+	if l == nil {
+		return nil
+	}
+	in, err := l.searchText(m.bodies)
 	if err != nil {
-		return false, err
+		m.fail(stored(err))
+		return nil
 	}
-	if err := l.readHeader(); err != nil {
-		return false, stored(err)
-	}
-	for _, t := range c.header {
-		if !headerHas(l.header, t) {
-			return false, nil
-		}
-	}
-	return sentBetween(l.header, c.SentSince, c.SentBefore), nil
-}
-
-func sentBetween(header []byte, since, before time.Time) bool {
-	if since.IsZero() && before.IsZero() {
-		return true
-	}
-	t, err := mail.ParseDate(firstField(header, "Date"))
-	return err == nil && between(t, since, before)
-}
-
-// texts tests BODY and TEXT. The message is read once for all of them.
-func (m *matcher) texts(c *condition) (bool, error) {
-	if len(c.text) == 0 {
-		return true, nil
-	}
-	if m.open.found == nil {
-		l, err := m.letter()
-		if err != nil {
-			return false, err
-		}
-		if m.open.found, err = l.searchText(m.bodies); err != nil {
-			return false, stored(err)
-		}
-	}
-	for _, t := range c.text {
-		f := m.open.found[t.needle]
-		if !f.body && !(t.header && f.header) {
-			return false, nil
-		}
-	}
-	return true, nil
+	m.open.found = in
+	return in
 }

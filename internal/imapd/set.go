@@ -14,16 +14,28 @@ import (
 // maxRanges bounds the ranges of one set; the length of a line does so too.
 const maxRanges = 50_000
 
-// set takes a sequence set (RFC 3501 §9). The ranges are kept as the client
-// wrote them, 0 standing for "*"; they are never expanded.
-func (p *parser) set() (imap.SeqSet, error) {
-	var set imap.SeqSet
+// set takes a sequence set (RFC 3501 §9), of UIDs in a UID command.
+func (p *parser) set() (imap.SeqSet, error) { return p.numbers(p.uid) }
+
+// numbers takes a set of UIDs or of message numbers. The ranges are kept as
+// the client wrote them, 0 standing for "*"; they are never expanded. "$" is
+// what the last search saved (RFC 5182 §3), which may be nothing.
+func (p *parser) numbers(uid bool) (imap.SeqSet, error) {
+	set := imap.SeqSet{}
 	for {
-		r, err := p.setRange()
-		if err != nil {
-			return nil, err
+		if p.peek() == '$' {
+			saved, err := p.savedSet(uid)
+			if err != nil {
+				return nil, err
+			}
+			set = append(set, saved...)
+		} else {
+			r, err := p.setRange()
+			if err != nil {
+				return nil, err
+			}
+			set = append(set, r)
 		}
-		set = append(set, r)
 		if !p.eat(',') {
 			return set, nil
 		}
@@ -56,23 +68,6 @@ func (p *parser) setNumber() (uint32, error) {
 		return 0, p.fail("expected a number from 1")
 	}
 	return n, err
-}
-
-// uidSet is the same set, of UIDs.
-func uidSet(set imap.SeqSet) imap.UIDSet {
-	out := make(imap.UIDSet, len(set))
-	for i, r := range set {
-		out[i] = imap.UIDRange{Start: imap.UID(r.Start), Stop: imap.UID(r.Stop)}
-	}
-	return out
-}
-
-func seqSet(set imap.UIDSet) imap.SeqSet {
-	out := make(imap.SeqSet, len(set))
-	for i, r := range set {
-		out[i] = imap.SeqRange{Start: uint32(r.Start), Stop: uint32(r.Stop)}
-	}
-	return out
 }
 
 // resolve replaces "*" by last, and sorts and joins the ranges.
@@ -141,6 +136,9 @@ func (x indexes) has(i int) bool {
 // last message is an error (RFC 3501 §9, seq-number).
 func bySeq(view mailbox.List, set imap.SeqSet) (indexes, error) {
 	last := uint32(view.Len())
+	if len(set) == 0 {
+		return nil, nil // "$", and nothing was saved
+	}
 	if last == 0 {
 		return nil, bad("there is no such message: the mailbox is empty")
 	}
@@ -174,22 +172,41 @@ func byUID(view mailbox.List, set imap.SeqSet) indexes {
 	return out
 }
 
-// appendSet appends ascending numbers as a set.
+// appendSet appends numbers as a set. Runs that ascend become ranges.
 func appendSet(dst []byte, numbers []uint32) []byte {
-	for i := 0; i < len(numbers); {
-		j := i
-		for j+1 < len(numbers) && numbers[j+1] == numbers[j]+1 {
-			j++
-		}
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = appendUint(dst, numbers[i])
-		if j > i {
-			dst = append(dst, ':')
-			dst = appendUint(dst, numbers[j])
-		}
-		i = j + 1
+	w := setWriter{}
+	for _, n := range numbers {
+		dst = w.add(dst, n)
+	}
+	return w.end(dst)
+}
+
+// A setWriter writes a set one number at a time.
+type setWriter struct {
+	any         bool
+	first, last uint32 // the range that is not written yet
+}
+
+func (w *setWriter) add(dst []byte, n uint32) []byte {
+	if w.any && n == w.last+1 && n > w.last {
+		w.last = n
+		return dst
+	}
+	if w.any {
+		dst = append(w.end(dst), ',')
+	}
+	w.any, w.first, w.last = true, n, n
+	return dst
+}
+
+// end writes what is left.
+func (w *setWriter) end(dst []byte) []byte {
+	if !w.any {
+		return dst
+	}
+	dst = appendUint(dst, w.first)
+	if w.last > w.first {
+		dst = appendUint(append(dst, ':'), w.last)
 	}
 	return dst
 }

@@ -6,6 +6,8 @@ import (
 	"sort"
 	"strconv"
 
+	"github.com/emersion/go-imap/v2"
+
 	"peyk/internal/eventlog"
 	"peyk/internal/mailbox"
 )
@@ -19,9 +21,10 @@ type selected struct {
 	// view holds the messages that the client knows of; a sequence number is
 	// an index into it plus one.
 	view     mailbox.List
-	keywords []string // names of the bits in view
-	held     int      // messages of view that are gone, but not announced as expunged
-	recent   []uint32 // UIDs that are \Recent in this session, ascending
+	keywords []string    // names of the bits in view
+	held     int         // messages of view that are gone, but not announced as expunged
+	recent   []uint32    // UIDs that are \Recent in this session, ascending
+	saved    imap.SeqSet // UIDs that "$" stands for
 }
 
 // An announcement says how to tell the client what is new.
