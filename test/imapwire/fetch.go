@@ -90,7 +90,7 @@ func (l *lexer) section(name string) Item {
 	}
 	l.want("]")
 	if name != "BINARY.SIZE" && l.eat('<') {
-		l.number(32)
+		l.number(63) // RFC 9051 §9: a partial's offset is a number64
 		l.want(">")
 	}
 	item := Item{Name: name + strings.ToUpper(string(l.raw[from:]))}
