@@ -149,7 +149,7 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 // putAll moves the items into cur/, and takes all back when one fails.
 func (f *Folder) putAll(own *ownChange, items []item, fresh []Message) error {
 	for i := range items {
-		to := pathOf(&fresh[i], nil)
+		to := fresh[i].usualPath()
 		own.expect(to)
 		if err := items[i].put(f.path(to)); err != nil {
 			f.takeBack(items[:i], fresh)
@@ -165,7 +165,7 @@ func (f *Folder) putAll(own *ownChange, items []item, fresh []Message) error {
 
 func (f *Folder) takeBack(items []item, fresh []Message) {
 	for i := range items {
-		items[i].undo(f.path(pathOf(&fresh[i], nil)))
+		items[i].undo(f.path(fresh[i].usualPath()))
 	}
 	f.dirty.Store(true)
 }
@@ -189,10 +189,7 @@ func (f *Folder) took(tail uidTail, octets int64, fresh []Message) {
 	f.amend(func(s *scan) {
 		for _, m := range fresh {
 			m.Recent, s.used = true, s.used|m.Keywords
-			s.messages = append(s.messages, m)
-			if f.index != nil {
-				f.index.add(s.messages, len(s.messages)-1)
-			}
+			f.push(s, m)
 		}
 	})
 }

@@ -56,17 +56,18 @@ func (f *Folder) loadCache() {
 	f.newStamp, f.curStamp, f.newOK, f.curOK = c.newStamp, c.curStamp, c.newOK, c.curOK
 	f.keywords.load(f.path(keywordsName))
 	s := &Snapshot{Generation: 1, UIDValidity: c.ids.header.validity, UIDNext: c.ids.header.next,
-		Messages: ListOf(c.messages), all: c.messages, odd: c.odd}
-	f.waiting = 0
-	s.HighestModSeq = f.nextModSeq(0)
-	for i := range s.all {
-		s.all[i].ModSeq = s.HighestModSeq
-		s.used |= s.all[i].Keywords
-		if s.all[i].where == inNew {
-			s.all[i].Recent = true
-			f.waiting++
+		HighestModSeq: f.nextModSeq(0)}
+	f.lying = make(map[uint32]bool)
+	for i := range c.messages {
+		m := &c.messages[i]
+		m.ModSeq = s.HighestModSeq
+		s.used |= m.Keywords
+		if m.where == inNew {
+			m.Recent, f.lying[m.UID] = true, true
 		}
 	}
+	s.Messages = ListOf(c.messages)
+	s.Messages.setOdd(c.odd)
 	s.Keywords = nameAll(f.keywords.names, s.used)
 	f.snap.Store(s)
 	f.saved = savedCache{curStamp: c.curStamp, curOK: c.curOK, messages: len(c.messages)}
@@ -93,7 +94,7 @@ type savedCache struct {
 // worthSaving reports whether the next process would gain by a new cache. New
 // mail alone is no reason: it is found through the uidlist and new/.
 func (f *Folder) worthSaving(s *Snapshot) bool {
-	n, had := len(s.all), f.saved.messages
+	n, had := s.Messages.Len(), f.saved.messages
 	if n < minCached || !f.ids.read || f.ids.rewrite {
 		return false
 	}
@@ -114,12 +115,12 @@ func (f *Folder) saveCache() {
 		return
 	}
 	c := cached{ids: f.ids, idsMtime: st.Mtim.Nano(), newStamp: f.newStamp, curStamp: f.curStamp, newOK: f.newOK,
-		curOK: f.curOK, messages: s.all, odd: s.odd, absent: f.absent}
+		curOK: f.curOK, messages: s.Messages.slice(), odd: s.Messages.odds(), absent: f.absent}
 	if err := f.host.writeCache(f.cachePath(), c.encode()); err != nil {
 		f.host.trouble("cannot write the folder cache", f.cachePath(), err)
 		return
 	}
-	f.saved = savedCache{curStamp: f.curStamp, curOK: f.curOK, messages: len(s.all)}
+	f.saved = savedCache{curStamp: f.curStamp, curOK: f.curOK, messages: s.Messages.Len()}
 }
 
 func (h *Host) writeCache(path string, data []byte) error {

@@ -73,8 +73,8 @@ func TestSecondOpenReadsNothing(t *testing.T) {
 		var first *Snapshot
 		visit(t, root, func(h *Host, f *Folder, s *Snapshot) {
 			first = s
-			if len(s.all) != n || s.all[0].Size != 15 && !named || s.all[n-1].UID != uint32(n) {
-				t.Fatalf("%d messages, first %+v", len(s.all), s.all[0])
+			if len(s.all()) != n || s.all()[0].Size != 15 && !named || s.all()[n-1].UID != uint32(n) {
+				t.Fatalf("%d messages, first %+v", len(s.all()), s.all()[0])
 			}
 			if reads := h.count.fileReads.Load(); named && reads != 0 {
 				t.Fatalf("%d messages read although their names tell their sizes", reads)
@@ -88,10 +88,10 @@ func TestSecondOpenReadsNothing(t *testing.T) {
 			if c.dirReads.Load()+c.fileReads.Load()+c.fileStats.Load()+c.uidReads.Load() != 0 {
 				t.Fatalf("listed %d directories, read %d messages, %d uidlists", c.dirReads.Load(), c.fileReads.Load(), c.uidReads.Load())
 			}
-			if !sameMessages(s.all, first.all) || s.UIDValidity != first.UIDValidity || s.UIDNext != first.UIDNext {
+			if !sameMessages(s.all(), first.all()) || s.UIDValidity != first.UIDValidity || s.UIDNext != first.UIDNext {
 				t.Fatal("the second process sees something else")
 			}
-			if contentOf(t, f, s.all[n/2].UID) == "" {
+			if contentOf(t, f, s.all()[n/2].UID) == "" {
 				t.Fatal("cannot read")
 			}
 		})
@@ -112,7 +112,7 @@ func TestCacheThatLies(t *testing.T) {
 	same := func(what string) {
 		t.Helper()
 		visit(t, root, func(_ *Host, f *Folder, s *Snapshot) {
-			if !sameMessages(s.all, first.all) || s.UIDValidity != first.UIDValidity {
+			if !sameMessages(s.all(), first.all()) || s.UIDValidity != first.UIDValidity {
 				t.Errorf("%s: another folder", what)
 			}
 		})
@@ -130,10 +130,10 @@ func TestCacheThatLies(t *testing.T) {
 	os.Remove(filepath.Join(root, uidlistName))
 	os.WriteFile(filepath.Join(root, uidlistName), lines, 0o600)
 	same("uidlist replaced by an equal one")
-	os.Remove(filepath.Join(root, "cur", first.all[3].Base+":2,S"))
+	os.Remove(filepath.Join(root, "cur", first.all()[3].Base+":2,S"))
 	visit(t, root, func(_ *Host, f *Folder, s *Snapshot) {
-		if len(s.all) != 99 || s.all[3].UID != 5 {
-			t.Fatalf("%d messages", len(s.all))
+		if len(s.all()) != 99 || s.all()[3].UID != 5 {
+			t.Fatalf("%d messages", len(s.all()))
 		}
 	})
 }

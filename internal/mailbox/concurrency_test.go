@@ -87,7 +87,7 @@ func TestManyProcessesOneMaildir(t *testing.T) {
 					return
 				}
 				now := map[uint32]string{}
-				for _, m := range s.all {
+				for _, m := range s.all() {
 					now[m.UID] = m.Base
 				}
 				for uid, base := range known {
@@ -137,7 +137,7 @@ func TestManyProcessesOneMaildir(t *testing.T) {
 	f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
 	s := refresh(t, f)
 	left := map[string]uint32{}
-	for _, m := range s.all {
+	for _, m := range s.all() {
 		body := contentOf(t, f, m.UID)
 		if left[body] != 0 {
 			t.Errorf("%q is there twice", body)
@@ -149,8 +149,8 @@ func TestManyProcessesOneMaildir(t *testing.T) {
 	}
 	gone := 0
 	expunged.Range(func(any, any) bool { gone++; return true })
-	if len(s.all)+gone != deliverers*each {
-		t.Errorf("%d messages and %d expunged, of %d", len(s.all), gone, deliverers*each)
+	if len(s.all())+gone != deliverers*each {
+		t.Errorf("%d messages and %d expunged, of %d", len(s.all()), gone, deliverers*each)
 	}
 	if seen.Load() == 0 {
 		t.Error("the readers saw nothing")
@@ -172,7 +172,7 @@ func TestRenamesNeverLookLikeExpunges(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "Maildir")
 	fill(t, root, 300, true)
 	f := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
-	all := len(refresh(t, f).all)
+	all := len(refresh(t, f).all())
 	names, _ := filepath.Glob(filepath.Join(root, "cur", "*"))
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -193,17 +193,17 @@ func TestRenamesNeverLookLikeExpunges(t *testing.T) {
 		}
 	}()
 	for range 8 {
-		if s := refresh(t, f); len(s.all) != all {
-			t.Errorf("%d messages of %d", len(s.all), all)
+		if s := refresh(t, f); len(s.all()) != all {
+			t.Errorf("%d messages of %d", len(s.all()), all)
 		}
 	}
 	close(stop)
 	<-stopped
-	if s := refresh(t, f); len(s.all) != all {
-		t.Errorf("%d messages of %d", len(s.all), all)
+	if s := refresh(t, f); len(s.all()) != all {
+		t.Errorf("%d messages of %d", len(s.all()), all)
 	}
 	os.Remove(names[0])
-	if s := refresh(t, f); len(s.all) != all-1 {
-		t.Errorf("%d messages after one was removed", len(s.all))
+	if s := refresh(t, f); len(s.all()) != all-1 {
+		t.Errorf("%d messages after one was removed", len(s.all()))
 	}
 }

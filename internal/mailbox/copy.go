@@ -109,14 +109,14 @@ func (f *Folder) itemsFor(uids []uint32, dst *Folder, t transfer, own *ownChange
 		if !ok {
 			return nil, 0, ErrGone
 		}
-		m := &s.all[seq-1]
+		m := s.Messages.At(seq - 1)
 		name, err := f.host.uniqueName()
 		if err != nil {
 			return nil, 0, err
 		}
 		it := item{base: withSizes(name, max(m.FileSize, 0), m.Size), flags: m.Flags, keywords: s.keywordNames(m),
 			size: m.FileSize, wire: m.Size}
-		from := s.path(m)
+		from := s.Messages.path(seq - 1)
 		it.put = func(final string) error {
 			if t.move {
 				own.expect(from)
@@ -152,15 +152,11 @@ func (f *Folder) left(uids []uint32, bytes int64, charged bool) {
 	f.newOK = false
 	f.amend(func(s *scan) {
 		for _, uid := range uids {
-			i := search(s.messages, uid)
-			if i == len(s.messages) || s.messages[i].UID != uid {
-				continue
+			if i, ok := s.messages.Index(uid); ok {
+				f.dropped(s.messages.At(i))
 			}
-			f.dropped(&s.messages[i])
-			delete(s.odd, uid)
-			s.messages[i].UID, s.pruned = 0, true
 		}
-		f.prune(s)
+		s.messages.drop(uids)
 	})
 	if charged {
 		f.host.countQuota(f.account.root, -bytes, -int64(len(uids)))

@@ -241,9 +241,9 @@ func (a *Account) renameInbox(new string) error {
 	if err != nil {
 		return err
 	}
-	uids := make([]uint32, len(s.all))
-	for i := range s.all {
-		uids[i] = s.all[i].UID
+	uids := make([]uint32, s.Messages.Len())
+	for i, m := range s.Messages.All() {
+		uids[i] = m.UID
 	}
 	_, _, err = from.Move(uids, to)
 	return err

@@ -348,7 +348,7 @@ func TestKeywordsRunOut(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, storeIn(f, []uint32{1}, Remove, 0, []string{"more"}))
-	if s := refresh(t, f); len(s.keywordNames(&s.all[0])) != maxKeywords {
+	if s := refresh(t, f); len(s.keywordNames(&s.all()[0])) != maxKeywords {
 		t.Error(s.Keywords)
 	}
 	os.Remove(a.Root() + "/" + keywordsName)

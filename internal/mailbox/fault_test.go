@@ -104,7 +104,7 @@ func failAt(t *testing.T, name string, step int64, op func(a *Account, f, g *Fol
 		if s := refresh(t, f); !slices.Equal(uidsOf(s), []uint32{1, 2, 3}) {
 			t.Errorf("%s: the folder has %v", where, uidsOf(s))
 		}
-		if s := refresh(t, g); len(s.all) != 0 {
+		if s := refresh(t, g); len(s.all()) != 0 {
 			t.Errorf("%s: the other has %v", where, uidsOf(s))
 		}
 	}
@@ -135,14 +135,14 @@ func consistent(t *testing.T, where, root string, before *Snapshot) {
 			t.Fatal(err)
 		}
 		s := refresh(t, f)
-		for i := range s.all {
-			m := &s.all[i]
+		for i := range s.all() {
+			m := &s.all()[i]
 			body := contentOf(t, f, m.UID)
 			bodies[body]++
 			if int64(len(body)) != m.FileSize {
 				t.Errorf("%s: message of %d octets called %q", where, len(body), m.Base)
 			}
-			if info.Name == Inbox && m.UID <= 3 && m.Base != before.all[m.UID-1].Base {
+			if info.Name == Inbox && m.UID <= 3 && m.Base != before.all()[m.UID-1].Base {
 				t.Errorf("%s: UID %d is another message", where, m.UID)
 			}
 		}

@@ -27,10 +27,11 @@ type Folder struct {
 	mu       sync.Mutex // one scan or change at a time; all below
 	ids      uidState
 	absent   map[string]uint32 // lines of the uidlist whose file is not there
-	index    *index            // of the messages of snap; nil: make it
+	index    *index            // of at least the messages of snap; nil: make it
 	keywords keywordState
 	recent   map[uint32]bool // came from new/, and no session has taken them
-	waiting  int             // messages that still lie in new/
+	lying    map[uint32]bool // messages that still lie in new/; nil: find them
+	marked   map[uint32]bool // are Recent in snap, or were
 	limbo    map[uint32]time.Time
 	vanished []vanished // ascending by mod-sequence
 
@@ -48,7 +49,7 @@ type Folder struct {
 
 func newFolder(a *Account, name, dir string) *Folder {
 	f := &Folder{account: a, host: a.host, name: name, dir: dir,
-		absent: make(map[string]uint32), recent: make(map[uint32]bool), limbo: make(map[uint32]time.Time),
+		absent: make(map[string]uint32), recent: make(map[uint32]bool), marked: make(map[uint32]bool), limbo: make(map[uint32]time.Time),
 		changed: make(chan struct{}), expecting: make(map[string]int)}
 	a.host.watch.add(f)
 	return f
@@ -195,7 +196,7 @@ func (f *Folder) pathNow(uid uint32) (string, bool) {
 	if !ok {
 		return "", false
 	}
-	return f.dir + "/" + s.path(&s.all[seq-1]), true
+	return f.dir + "/" + s.Messages.path(seq-1), true
 }
 
 // lookAgain scans the folder whatever the stamps say.

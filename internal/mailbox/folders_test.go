@@ -76,7 +76,7 @@ func TestFolders(t *testing.T) {
 	if got, want := listNames(t, a), `INBOX Sent Trash\Trash Weg\Sent Z!+ Z.B+ Z.B.C`; got != want {
 		t.Fatalf("%q, want %q", got, want)
 	}
-	if s := refresh(t, openFolder(t, a, "Z.B")); len(s.all) != 1 {
+	if s := refresh(t, openFolder(t, a, "Z.B")); len(s.all()) != 1 {
 		t.Fatal("the message did not come along")
 	}
 	must(t, a.Delete("Z.B"))
@@ -89,10 +89,10 @@ func TestFolders(t *testing.T) {
 	}
 	f.Append(Seen, nil, time.Time{}, text("y"))
 	must(t, a.Rename("INBOX", "Old"))
-	if n := len(refresh(t, f).all); n != 0 {
+	if n := len(refresh(t, f).all()); n != 0 {
 		t.Fatalf("%d messages in INBOX", n)
 	}
-	if s := refresh(t, openFolder(t, a, "Old")); len(s.all) != 1 || s.all[0].Flags != Seen {
+	if s := refresh(t, openFolder(t, a, "Old")); len(s.all()) != 1 || s.all()[0].Flags != Seen {
 		t.Fatalf("%+v", s)
 	}
 }

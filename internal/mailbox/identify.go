@@ -50,12 +50,12 @@ func (f *Folder) identify(ctx context.Context, s *scan) error {
 	if err := f.number(fresh); err != nil {
 		return err
 	}
-	before := len(s.messages)
+	before := s.messages.Len()
 	f.include(s, fresh)
-	if before == len(s.messages) && !f.ids.rewrite {
+	if before == s.messages.Len() && !f.ids.rewrite {
 		return nil
 	}
-	return f.writeUIDs(lock, s, s.messages[before:])
+	return f.writeUIDs(lock, s, before)
 }
 
 // catchUp reads, under the lock, what others wrote since, and returns the
@@ -81,13 +81,13 @@ func (f *Folder) catchUp(s *scan, fresh []found) ([]found, error) {
 	if st.Size == f.ids.size {
 		return fresh, nil
 	}
-	before := len(s.messages)
+	before := s.messages.Len()
 	ok, _, err := f.readTail(file, s)
 	if !ok || err != nil {
 		f.ids.read = false
 		return nil, errors.Join(err, errRestart)
 	}
-	s.seen = s.seen.grow(len(s.messages))
+	s.seen = s.seen.grow(s.messages.Len())
 	return f.matched(s, before, fresh), nil
 }
 
@@ -104,9 +104,9 @@ func brokenUIDs(file *os.File) bool {
 // off the list. A message that the scan did not see is believed to be there
 // until the next one.
 func (f *Folder) matched(s *scan, before int, fresh []found) []found {
-	byBase := make(map[string]int, len(s.messages)-before)
-	for i := before; i < len(s.messages); i++ {
-		byBase[s.messages[i].Base] = i
+	byBase := make(map[string]int, s.messages.Len()-before)
+	for i, m := range s.messages.From(before) {
+		byBase[m.Base] = i
 	}
 	rest := slices.DeleteFunc(fresh, func(n found) bool {
 		i, ok := byBase[n.base]
@@ -124,16 +124,12 @@ func (f *Folder) matched(s *scan, before int, fresh []found) []found {
 
 // place sets a message's flags, sizes and position from its file.
 func (s *scan) place(i int, n found) {
-	s.own()
 	s.seen.set(i)
-	m := &s.messages[i]
 	base, info := splitName([]byte(n.name))
-	m.Flags, m.Keywords = parseInfo(base, info)
-	m.where = placeOf(n.dir, info, m.Flags, m.Keywords)
-	s.used |= m.Keywords
-	s.setOdd(m, n.dir+"/"+n.name)
-	if m.FileSize < 0 {
-		m.measured(n.size, n.wire)
+	flags, keywords := parseInfo(base, info)
+	s.set(i, flags, keywords, placeOf(n.dir, info, flags, keywords), n.dir+"/"+n.name)
+	if s.messages.At(i).FileSize < 0 {
+		s.messages.edit(i).measured(n.size, n.wire)
 	}
 }
 
@@ -178,27 +174,33 @@ func (f *Folder) include(s *scan, fresh []found) {
 	if len(fresh) == 0 {
 		return
 	}
-	s.own()
-	s.seen = s.seen.grow(len(s.messages) + len(fresh))
+	s.seen = s.seen.grow(s.messages.Len() + len(fresh))
 	f.needIndex(s)
 	for _, n := range fresh {
-		s.messages = append(s.messages, Message{UID: n.uid, Base: n.base, FileSize: -1})
-		f.index.add(s.messages, len(s.messages)-1)
-		s.place(len(s.messages)-1, n)
+		f.push(s, Message{UID: n.uid, Base: n.base, FileSize: -1})
+		s.place(s.messages.Len()-1, n)
 	}
 }
 
-// writeUIDs makes the uidlist durable: fresh messages are appended to it,
-// unless it must be written anew.
-func (f *Folder) writeUIDs(lock *dotlock, s *scan, fresh []Message) error {
+// push adds a message to the scan and to the index.
+func (f *Folder) push(s *scan, m Message) {
+	if f.index != nil {
+		f.index.add(s.messages.List, &m)
+	}
+	s.messages.push(m)
+}
+
+// writeUIDs makes the uidlist durable: the messages from index before on are
+// appended to it, unless it must be written anew.
+func (f *Folder) writeUIDs(lock *dotlock, s *scan, before int) error {
 	if dead := len(f.absent); dead > minDead && 4*dead > f.ids.lines {
 		f.ids.rewrite = true
 	}
 	var err error
 	if f.ids.rewrite {
-		err = f.rewriteUIDs(lock, s.messages)
+		err = f.rewriteUIDs(lock, s.messages.List)
 	} else {
-		err = f.appendUIDs(lock, fresh)
+		err = f.appendUIDs(lock, s.messages.List, before)
 	}
 	if err != nil {
 		f.ids.read = false // whatever the file holds now, read it again
@@ -206,16 +208,16 @@ func (f *Folder) writeUIDs(lock *dotlock, s *scan, fresh []Message) error {
 	return err
 }
 
-func (f *Folder) appendUIDs(lock *dotlock, fresh []Message) error {
+func (f *Folder) appendUIDs(lock *dotlock, messages List, before int) error {
 	var lines []byte
-	for i := range fresh {
-		lines = appendUidRecord(lines, fresh[i].UID, fresh[i].Base, fresh[i].FileSize, fresh[i].wire())
+	for _, m := range messages.From(before) {
+		lines = appendUidRecord(lines, m.UID, m.Base, m.FileSize, m.wire())
 	}
 	if err := f.appendLines(lock, lines); err != nil {
 		return err
 	}
 	f.ids.size += int64(len(lines))
-	f.ids.lines += len(fresh)
+	f.ids.lines += messages.Len() - before
 	return nil
 }
 
@@ -242,16 +244,15 @@ func (f *Folder) appendLines(lock *dotlock, lines []byte) error {
 
 // rewriteUIDs replaces the uidlist by one that has a line for each message,
 // and no others. Lines that are there are kept as they stand.
-func (f *Folder) rewriteUIDs(lock *dotlock, messages []Message) error {
+func (f *Folder) rewriteUIDs(lock *dotlock, messages List) error {
 	f.host.count.uidWrites.Add(1)
 	kept, err := f.oldLines()
 	if err != nil {
 		return err
 	}
-	text := f.ids.header.append(make([]byte, 0, 80*len(messages)+100))
+	text := f.ids.header.append(make([]byte, 0, 80*messages.Len()+100))
 	next, err := kept.next()
-	for i := range messages {
-		m := &messages[i]
+	for _, m := range messages.All() {
 		for err != io.EOF && (err != nil || next.uid < m.UID) {
 			next, err = kept.next()
 		}
@@ -268,7 +269,7 @@ func (f *Folder) rewriteUIDs(lock *dotlock, messages []Message) error {
 		return err
 	}
 	clear(f.absent)
-	f.ids.lines, f.ids.size, f.ids.rewrite = len(messages), int64(len(text)), false
+	f.ids.lines, f.ids.size, f.ids.rewrite = messages.Len(), int64(len(text)), false
 	return nil
 }
 

@@ -79,8 +79,8 @@ func ourList(s *Snapshot) []string {
 		name string
 	}{{Answered, `\Answered`}, {Flagged, `\Flagged`}, {Deleted, `\Deleted`}, {Seen, `\Seen`}, {Draft, `\Draft`}}
 	var list []string
-	for i := range s.all {
-		m := &s.all[i]
+	for i := range s.all() {
+		m := &s.all()[i]
 		var words []string
 		for _, f := range imap {
 			if m.Flags&f.flag != 0 {
@@ -144,7 +144,7 @@ func TestTakingTurnsWithDovecot(t *testing.T) {
 	deliver(t, h, root, "Subject: last\n\nx\n")
 	d.list("INBOX") // Dovecot numbers it
 	same("mail that Dovecot numbered")
-	if s := refresh(t, f); s.all[len(s.all)-1].UID != uid+2 {
+	if s := refresh(t, f); s.all()[len(s.all())-1].UID != uid+2 {
 		t.Fatalf("%v", uidsOf(s))
 	}
 
@@ -167,7 +167,7 @@ func TestTakingTurnsWithDovecot(t *testing.T) {
 	if _, _, err := f.Copy(uidsOf(refresh(t, f)), g); err != nil {
 		t.Fatal(err)
 	}
-	if theirs := d.list("Von Dovecot.Schönes"); len(theirs) != len(refresh(t, g).all) || len(theirs) == 0 {
+	if theirs := d.list("Von Dovecot.Schönes"); len(theirs) != len(refresh(t, g).all()) || len(theirs) == 0 {
 		t.Errorf("copied: %q", theirs)
 	}
 	d.adm("mailbox", "delete", "-s", "Äußeres.Büro & Co")

@@ -96,7 +96,7 @@ func contentOf(t testing.TB, f *Folder, uid uint32) string {
 
 func uidsOf(s *Snapshot) []uint32 {
 	var uids []uint32
-	for _, m := range s.all {
+	for _, m := range s.all() {
 		uids = append(uids, m.UID)
 	}
 	return uids
@@ -104,15 +104,15 @@ func uidsOf(s *Snapshot) []uint32 {
 
 func TestDeliverAndRead(t *testing.T) {
 	h, a, f := newInbox(t)
-	if s := refresh(t, f); len(s.all) != 0 || s.UIDNext != 1 || s.UIDValidity == 0 {
+	if s := refresh(t, f); len(s.all()) != 0 || s.UIDNext != 1 || s.UIDValidity == 0 {
 		t.Fatalf("empty folder: %+v", s)
 	}
 	deliver(t, h, a.Root(), "Subject: a\r\n\r\nbody\r\n")
 	s := refresh(t, f)
-	if len(s.all) != 1 || s.UIDNext != 2 {
+	if len(s.all()) != 1 || s.UIDNext != 2 {
 		t.Fatalf("%+v", s)
 	}
-	m := s.all[0]
+	m := s.all()[0]
 	if m.UID != 1 || m.FileSize != 17 || m.Size != 20 || !m.Recent || m.Flags != 0 {
 		t.Fatalf("%+v", m)
 	}
@@ -143,7 +143,7 @@ func TestReadOnlyLeavesNew(t *testing.T) {
 	h, a, f := newInbox(t)
 	deliver(t, h, a.Root(), "x\n")
 	s, err := f.RefreshReadOnly(context.Background())
-	if err != nil || len(s.all) != 1 || !s.all[0].Recent {
+	if err != nil || len(s.all()) != 1 || !s.all()[0].Recent {
 		t.Fatalf("%v %+v", err, s)
 	}
 	if got, _ := os.ReadDir(a.Root() + "/new"); len(got) != 1 {
@@ -152,7 +152,7 @@ func TestReadOnlyLeavesNew(t *testing.T) {
 	if contentOf(t, f, 1) != "x\n" {
 		t.Fatal("content")
 	}
-	if s := refresh(t, f); len(s.all) != 1 || s.all[0].UID != 1 {
+	if s := refresh(t, f); len(s.all()) != 1 || s.all()[0].UID != 1 {
 		t.Fatalf("%+v", s)
 	}
 	if got, _ := os.ReadDir(a.Root() + "/cur"); len(got) != 1 {
@@ -174,12 +174,12 @@ func TestStore(t *testing.T) {
 			t.Fatalf("%q, want %q", files, want)
 		}
 		s := refresh(t, f)
-		if got := s.keywordNames(&s.all[0]); !slices.Equal(got, wantKw) {
+		if got := s.keywordNames(&s.all()[0]); !slices.Equal(got, wantKw) {
 			t.Fatalf("keywords %q, want %q", got, wantKw)
 		}
 		other := openFolder(t, openAccount(t, newTestHost(t), a.Root()), Inbox)
-		if o := refresh(t, other); o.all[0].Flags != s.all[0].Flags || o.all[0].Keywords != s.all[0].Keywords {
-			t.Fatalf("another process sees %+v, we %+v", o.all[0], s.all[0])
+		if o := refresh(t, other); o.all()[0].Flags != s.all()[0].Flags || o.all()[0].Keywords != s.all()[0].Keywords {
+			t.Fatalf("another process sees %+v, we %+v", o.all()[0], s.all()[0])
 		}
 	}
 	check(Add, Seen|Deleted, nil, ":2,ST")
@@ -221,8 +221,8 @@ func TestStoreFollowsARename(t *testing.T) {
 	if err := storeIn(f, []uint32{1}, Add, Seen, nil); err != nil {
 		t.Fatal(err)
 	}
-	if s := refresh(t, f); s.all[0].Flags != Seen|Deleted {
-		t.Fatalf("%+v", s.all[0])
+	if s := refresh(t, f); s.all()[0].Flags != Seen|Deleted {
+		t.Fatalf("%+v", s.all()[0])
 	}
 	files, _ = filepath.Glob(a.Root() + "/cur/*")
 	os.Rename(files[0], files[0]+"z")
@@ -243,7 +243,7 @@ func TestAppendExpungeAndUIDs(t *testing.T) {
 		t.Fatal(uid, err)
 	}
 	s := refresh(t, f)
-	if m := s.all[0]; m.Flags != Seen || m.Size != 5 || m.FileSize != 5 || len(s.keywordNames(&m)) != 1 || !m.Recent {
+	if m := s.all()[0]; m.Flags != Seen || m.Size != 5 || m.FileSize != 5 || len(s.keywordNames(&m)) != 1 || !m.Recent {
 		t.Fatalf("%+v", m)
 	}
 	if d, err := f.Date(1); err != nil || !d.Equal(at) {
@@ -305,7 +305,7 @@ func TestCopyAndMove(t *testing.T) {
 	}
 	s := refresh(t, g)
 	for i, want := range []string{"zero", "one", "three", "two"} {
-		m := s.all[i]
+		m := s.all()[i]
 		if contentOf(t, g, m.UID) != want || i > 0 && s.keywordNames(&m)[0] != want {
 			t.Fatalf("%d: %q %+v", i, contentOf(t, g, m.UID), s.keywordNames(&m))
 		}
@@ -324,7 +324,7 @@ func TestCopyAndMove(t *testing.T) {
 	if _, _, err := f.Move([]uint32{1, 3, 4}, g); err != nil {
 		t.Fatal(err)
 	}
-	if s := refresh(t, g); len(s.all) != 7 {
+	if s := refresh(t, g); len(s.all()) != 7 {
 		t.Fatal(uidsOf(s))
 	}
 }

@@ -13,22 +13,31 @@ const measurers = 4
 // measureAll finds the sizes of messages that have none: those whose names
 // carry no ",S=" and ",W=".
 func (f *Folder) measureAll(s *scan) {
-	if !s.owned {
+	if !s.messages.touched {
 		return
 	}
-	var todo []int
-	for i := range s.messages {
-		if s.messages[i].FileSize < 0 {
-			todo = append(todo, i)
+	type sized struct {
+		i          int
+		size, wire int64
+	}
+	var todo []sized
+	for i, m := range s.messages.All() {
+		if m.FileSize < 0 {
+			todo = append(todo, sized{i: i})
 		}
 	}
 	inParallel(len(todo), func(n int) {
-		m := &s.messages[todo[n]]
-		size, wire, err := f.host.measure(f.path(pathOf(m, s.odd)))
-		if err == nil {
-			m.measured(size, wire)
+		t := &todo[n]
+		var err error
+		if t.size, t.wire, err = f.host.measure(f.path(s.messages.path(t.i))); err != nil {
+			t.size = -1
 		}
 	})
+	for _, t := range todo {
+		if t.size >= 0 {
+			s.messages.edit(t.i).measured(t.size, t.wire)
+		}
+	}
 }
 
 // measureUnknown returns the files without a UID, with their sizes. A file

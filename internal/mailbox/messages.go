@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"iter"
+	"maps"
 	"sort"
 )
 
@@ -10,12 +11,18 @@ import (
 // so that a change costs the same in a large folder as in a small one.
 type List struct {
 	pieces []*piece
-	starts []int // index of the first message of each piece
+	starts []int    // index of the first message of each piece
+	lasts  []uint32 // UID of the last message of each piece
 	n      int
 }
 
 // A piece is a run of at most pieceSize messages, and of one at least.
-type piece struct{ messages []Message }
+type piece struct {
+	messages []Message
+	odd      map[uint32]string // paths below the folder, of messages with where == odd
+}
+
+func (p *piece) last() uint32 { return p.messages[len(p.messages)-1].UID }
 
 const pieceSize = 256
 
@@ -24,14 +31,14 @@ func ListOf(messages []Message) List {
 	var l List
 	for len(messages) > 0 {
 		n := min(pieceSize, len(messages))
-		l.push(&piece{messages[:n:n]})
+		l.push(&piece{messages: messages[:n:n]})
 		messages = messages[n:]
 	}
 	return l
 }
 
 func (l *List) push(p *piece) {
-	l.pieces, l.starts = append(l.pieces, p), append(l.starts, l.n)
+	l.pieces, l.starts, l.lasts = append(l.pieces, p), append(l.starts, l.n), append(l.lasts, p.last())
 	l.n += len(p.messages)
 }
 
@@ -57,14 +64,38 @@ func (l List) pieceOf(i int) int {
 // Search returns the index of the first message with at least this UID, Len
 // when there is none.
 func (l List) Search(uid uint32) int {
-	c := sort.Search(len(l.pieces), func(c int) bool {
-		m := l.pieces[c].messages
-		return m[len(m)-1].UID >= uid
-	})
+	c := searchUID(len(l.lasts), uid, func(c int) uint32 { return l.lasts[c] })
 	if c == len(l.pieces) {
 		return l.n
 	}
-	return l.starts[c] + search(l.pieces[c].messages, uid)
+	m := l.pieces[c].messages
+	return l.starts[c] + searchUID(len(m), uid, func(i int) uint32 { return m[i].UID })
+}
+
+// searchUID finds the first of n ascending UIDs that is at least uid. UIDs
+// mostly have few gaps, so it first looks where it would be without any.
+func searchUID(n int, uid uint32, at func(int) uint32) int {
+	if n == 0 || uid <= at(0) {
+		return 0
+	}
+	low, high := at(0), at(n-1)
+	if uid > high {
+		return n
+	}
+	i := int(uint64(uid-low) * uint64(n-1) / uint64(high-low))
+	for range 2 {
+		switch u := at(i); {
+		case u < uid && at(i+1) >= uid:
+			return i + 1
+		case u < uid:
+			i++
+		case at(i-1) < uid:
+			return i
+		default:
+			i--
+		}
+	}
+	return sort.Search(n, func(i int) bool { return at(i) >= uid })
 }
 
 // Index returns the index of the message with this UID.
@@ -94,42 +125,100 @@ func (l List) From(i int) iter.Seq2[int, *Message] {
 	}
 }
 
+// path returns where the file of the message at an index is, below the folder.
+func (l List) path(i int) string {
+	c := l.pieceOf(i)
+	m := &l.pieces[c].messages[i-l.starts[c]]
+	if m.where == odd {
+		return l.pieces[c].odd[m.UID]
+	}
+	return m.usualPath()
+}
+
 // Diff compares two lists in the order of UIDs. It calls f with the indexes
 // of each message that is, or may be, different in now; -1 stands for a
 // message that the list does not have. Pieces that both lists share are
 // passed over.
 func Diff(was, now List, f func(i, j int)) {
-	i, j := 0, 0
-	for i < was.n || j < now.n {
-		if n := was.shared(i, now, j); n > 0 {
-			i, j = i+n, j+n
-			continue
-		}
-		switch {
-		case j == now.n || i < was.n && was.At(i).UID < now.At(j).UID:
-			f(i, -1)
-			i++
-		case i == was.n || was.At(i).UID > now.At(j).UID:
-			f(-1, j)
-			j++
+	a, b := cursor{list: was}, cursor{list: now}
+	for !a.end() || !b.end() {
+		switch m, n := a.message(), b.message(); {
+		case a.off == 0 && b.off == 0 && m != nil && n != nil && was.pieces[a.piece] == now.pieces[b.piece]:
+			a.skip()
+			b.skip()
+		case n == nil || m != nil && m.UID < n.UID:
+			f(a.i, -1)
+			a.step()
+		case m == nil || m.UID > n.UID:
+			f(-1, b.i)
+			b.step()
 		default:
-			if *was.At(i) != *now.At(j) {
-				f(i, j)
+			if *m != *n {
+				f(a.i, b.i)
 			}
-			i, j = i+1, j+1
+			a.step()
+			b.step()
 		}
 	}
 }
 
-// shared returns the length of the piece that begins at both indexes, 0 when
-// they are not the beginning of one piece.
-func (l List) shared(i int, now List, j int) int {
-	if i >= l.n || j >= now.n {
-		return 0
+// cursor walks over a list.
+type cursor struct {
+	list       List
+	i          int
+	piece, off int
+}
+
+func (c *cursor) end() bool { return c.piece == len(c.list.pieces) }
+
+// message is nil at the end.
+func (c *cursor) message() *Message {
+	if c.end() {
+		return nil
 	}
-	a, b := l.pieceOf(i), now.pieceOf(j)
-	if l.starts[a] != i || now.starts[b] != j || l.pieces[a] != now.pieces[b] {
-		return 0
+	return &c.list.pieces[c.piece].messages[c.off]
+}
+
+func (c *cursor) step() {
+	c.i, c.off = c.i+1, c.off+1
+	if c.off == len(c.list.pieces[c.piece].messages) {
+		c.piece, c.off = c.piece+1, 0
 	}
-	return len(l.pieces[a].messages)
+}
+
+// skip passes over the rest of a piece.
+func (c *cursor) skip() {
+	c.i += len(c.list.pieces[c.piece].messages) - c.off
+	c.piece, c.off = c.piece+1, 0
+}
+
+// setOdd tells a fresh list the paths of its odd messages.
+func (l List) setOdd(paths map[uint32]string) {
+	for uid, path := range paths {
+		i, ok := l.Index(uid)
+		if !ok {
+			continue
+		}
+		p := l.pieces[l.pieceOf(i)]
+		if p.odd == nil {
+			p.odd = make(map[uint32]string)
+		}
+		p.odd[uid] = path
+	}
+}
+
+func (l List) odds() map[uint32]string {
+	all := make(map[uint32]string)
+	for _, p := range l.pieces {
+		maps.Copy(all, p.odd)
+	}
+	return all
+}
+
+func (l List) slice() []Message {
+	all := make([]Message, 0, l.n)
+	for _, p := range l.pieces {
+		all = append(all, p.messages...)
+	}
+	return all
 }

@@ -51,7 +51,7 @@ func changed(r *rand.Rand, a List, was []Message) (List, []Message) {
 		case 0: // gone
 			continue
 		case 1:
-			p = &piece{slices.Clone(p.messages)}
+			p = &piece{messages: slices.Clone(p.messages)}
 			p.messages[r.IntN(len(p.messages))].Flags = Seen
 		}
 		b.push(p)
@@ -59,8 +59,67 @@ func changed(r *rand.Rand, a List, was []Message) (List, []Message) {
 	}
 	for range r.IntN(3) {
 		m := Message{UID: uint32(len(was)*2 + len(now) + 10)}
-		b.push(&piece{[]Message{m}})
+		b.push(&piece{messages: []Message{m}})
 		now = append(now, m)
 	}
 	return b, now
+}
+
+func (s *Snapshot) all() []Message { return s.Messages.slice() }
+
+// A draft does to a list what one would do to a slice, and leaves the list
+// that it was made of alone.
+func TestDraft(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	var l List
+	var want []Message
+	next := uint32(1)
+	for range 300 {
+		was, copied := l, slices.Clone(want)
+		d := draftOf(l)
+		for range r.IntN(5) {
+			switch {
+			case r.IntN(3) > 0 || len(want) == 0:
+				for range r.IntN(400) {
+					next += uint32(1 + r.IntN(3))
+					m := Message{UID: next}
+					d.push(m)
+					want = append(want, m)
+				}
+			case r.IntN(2) == 0:
+				i := r.IntN(len(want))
+				want[i].Flags ^= Seen
+				d.edit(i).Flags ^= Seen
+				want[i].where = where(r.IntN(4))
+				d.edit(i).where = want[i].where
+				d.setPath(i, "cur/odd")
+			default:
+				var gone []uint32
+				for range r.IntN(len(want)) {
+					i := r.IntN(len(want))
+					gone = append(gone, want[i].UID)
+					want = slices.Delete(want, i, i+1)
+					if len(want) == 0 {
+						break
+					}
+				}
+				d.drop(gone)
+			}
+		}
+		l = d.List
+		if !slices.Equal(l.slice(), want) || !slices.Equal(was.slice(), copied) {
+			t.Fatal("the draft differs from the slice")
+		}
+		if len(l.pieces) > 4*l.n/pieceSize+2 {
+			t.Fatalf("%d pieces for %d messages", len(l.pieces), l.n)
+		}
+		for i := range want {
+			if j, ok := l.Index(want[i].UID); !ok || i != j || *l.At(i) != want[i] || (l.path(i) == "cur/odd") != (want[i].where == odd) {
+				t.Fatalf("message %d", i)
+			}
+		}
+		if i := l.Search(next + 1); i != l.n {
+			t.Fatal(i)
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (f *Folder) nextModSeq(highest uint64) uint64 {
 }
 
 // stampChanges gives a new mod-sequence to what differs between two snapshots.
-func (f *Folder) stampChanges(old, next *Snapshot) {
+func (f *Folder) stampChanges(old, next *Snapshot, messages *draft) {
 	was := List{}
 	if old != nil {
 		next.HighestModSeq = old.HighestModSeq
@@ -32,17 +32,21 @@ func (f *Folder) stampChanges(old, next *Snapshot) {
 		}
 	}
 	now := f.nextModSeq(next.HighestModSeq)
-	Diff(was, next.Messages, func(i, j int) {
+	var changed []int
+	Diff(was, messages.List, func(i, j int) {
 		if j < 0 {
 			f.vanished = append(f.vanished, vanished{now, was.At(i).UID})
 			next.HighestModSeq = now
 			return
 		}
-		m := &next.all[j]
+		m := messages.At(j)
 		if i < 0 || was.At(i).Flags != m.Flags || was.At(i).Keywords != m.Keywords {
-			m.ModSeq, next.HighestModSeq = now, now
+			changed, next.HighestModSeq = append(changed, j), now
 		}
 	})
+	for _, i := range changed {
+		messages.edit(i).ModSeq = now
+	}
 	if next.HighestModSeq == 0 {
 		next.HighestModSeq = now // RFC 7162 §3.1.2.1: positive
 	}

@@ -52,7 +52,7 @@ func (f *Folder) refresh(ctx context.Context, readOnly bool) error {
 		f.loadCache()
 	}
 	dirty := f.dirty.Swap(false)
-	if !dirty && (readOnly || f.waiting == 0) && f.unchanged() {
+	if !dirty && (readOnly || len(f.lying) == 0) && f.unchanged() {
 		return nil
 	}
 	if dirty {
@@ -97,7 +97,7 @@ func (f *Folder) rescan(ctx context.Context, readOnly bool) error {
 		if err == nil {
 			return nil
 		}
-		f.index, f.ids.read = nil, false // they may be ahead of the snapshot
+		f.lying, f.ids.read = nil, false // they may be ahead of the snapshot
 		if !errors.Is(err, errRestart) {
 			return err
 		}
@@ -124,7 +124,7 @@ func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
 	if !readOnly {
 		f.moveNew(s)
 	}
-	f.countNew(s)
+	f.markRecent(s)
 	f.publish(s)
 	return nil
 }
@@ -136,15 +136,14 @@ func (f *Folder) expected() (*scan, error) {
 	if old == nil {
 		old = &Snapshot{}
 	}
-	s := &scan{host: f.host, dir: f.dir, messages: old.all, odd: old.odd, unknown: make(map[string]found)}
+	f.needLying(old)
+	s := &scan{host: f.host, dir: f.dir, messages: draftOf(old.Messages), lying: f.lying, unknown: make(map[string]found)}
 	fresh, err := f.readUIDs(s)
 	if err != nil {
 		return nil, err
 	}
-	if fresh || f.index == nil {
-		f.index = newIndex(s.messages)
-	}
-	s.index, s.seen = f.index, newBitset(len(s.messages))
+	f.needIndex(s)
+	s.index, s.seen = f.index, newBitset(s.messages.Len())
 	c, err := stampOf(f.path("cur"))
 	s.curKnown = err == nil && !fresh && f.curKnown() && c == f.curStamp
 	return s, nil
@@ -162,7 +161,7 @@ func (f *Folder) look(ctx context.Context, s *scan) ([]int, error) {
 		if !s.curKnown {
 			f.scanTook = time.Since(start)
 		}
-		if s.curKnown && f.waiting == 0 {
+		if s.curKnown && len(s.lying) == 0 {
 			return nil, nil
 		}
 		missing := s.missing()
@@ -187,9 +186,10 @@ func (f *Folder) doubt(s *scan, missing []int) []int {
 	now := time.Now()
 	var gone []int
 	for _, i := range missing {
-		since, known := f.limbo[s.messages[i].UID]
+		uid := s.messages.At(i).UID
+		since, known := f.limbo[uid]
 		if !known {
-			f.limbo[s.messages[i].UID] = now
+			f.limbo[uid] = now
 		}
 		if known && now.Sub(since) > limboTime {
 			gone = append(gone, i)
@@ -208,7 +208,7 @@ func (f *Folder) remember(s *scan) {
 		f.notify.Unlock()
 	}
 	for uid := range f.limbo {
-		if i := search(s.messages, uid); i == len(s.messages) || s.messages[i].UID != uid || i < len(s.seen)*64 && s.seen.has(i) {
+		if i, ok := s.messages.Index(uid); !ok || i < len(s.seen)*64 && s.seen.has(i) {
 			delete(f.limbo, uid)
 		}
 	}
@@ -219,16 +219,13 @@ func (f *Folder) forget(s *scan, gone []int) {
 	if len(gone) == 0 {
 		return
 	}
-	s.own()
-	drop := make(map[uint32]bool, len(gone))
-	for _, i := range gone {
-		m := &s.messages[i]
-		drop[m.UID] = true
+	uids := make([]uint32, len(gone))
+	for n, i := range gone {
+		m := s.messages.At(i)
+		uids[n] = m.UID
 		f.dropped(m)
-		delete(s.odd, m.UID)
 	}
-	s.messages = slices.DeleteFunc(s.messages, func(m Message) bool { return drop[m.UID] })
-	f.index = nil
+	s.messages.drop(uids)
 }
 
 // dropped remembers that a line of the uidlist has no file any more.
@@ -236,43 +233,66 @@ func (f *Folder) dropped(m *Message) {
 	f.absent[m.Base] = m.UID
 	delete(f.recent, m.UID)
 	delete(f.limbo, m.UID)
+	delete(f.lying, m.UID)
+	delete(f.marked, m.UID)
 }
 
 // moveNew moves the messages that lie in new/ to cur/.
 func (f *Folder) moveNew(s *scan) {
 	own := f.changeCur()
-	for i := range s.messages {
-		if s.messages[i].where != inNew {
+	for _, uid := range slices.Sorted(maps.Keys(s.lying)) {
+		i, ok := s.messages.Index(uid)
+		if !ok {
 			continue
 		}
-		s.own()
-		m := &s.messages[i]
-		to := pathOf(&Message{Base: m.Base, Flags: m.Flags, Keywords: m.Keywords}, nil)
+		m := s.messages.At(i)
+		to := (&Message{Base: m.Base, Flags: m.Flags, Keywords: m.Keywords}).usualPath()
 		own.expect("new/"+m.Base, to)
 		if err := f.host.o.Disk.RenameUnsynced(f.path("new/"+m.Base), f.path(to)); err != nil {
 			f.dirty.Store(true) // another process was faster, or the disk is read-only
 			continue
 		}
-		m.where = inCur
-		f.recent[m.UID] = true
+		s.messages.edit(i).where = inCur
+		delete(s.lying, uid)
+		f.recent[uid] = true
 	}
 	own.done()
 	f.newOK = f.newOK && !own.any
 }
 
-// countNew notes which messages lie in new/, or did, and are recent.
-func (f *Folder) countNew(s *scan) {
-	if !s.owned && f.waiting == 0 {
+// needLying finds the messages that lie in new/, if that is not known.
+func (f *Folder) needLying(s *Snapshot) {
+	if f.lying != nil {
 		return
 	}
-	f.waiting = 0
-	for i := range s.messages {
-		m := &s.messages[i]
-		if s.owned {
-			m.Recent = m.where == inNew || len(f.recent) > 0 && f.recent[m.UID]
-		}
+	f.lying = make(map[uint32]bool)
+	for _, m := range s.Messages.All() {
 		if m.where == inNew {
-			f.waiting++
+			f.lying[m.UID] = true
+		}
+	}
+}
+
+// markRecent marks the messages that lie in new/, or did, and are recent.
+func (f *Folder) markRecent(s *scan) {
+	if !s.messages.touched {
+		return
+	}
+	mark := func(uid uint32, recent bool) {
+		if i, ok := s.messages.Index(uid); ok && s.messages.At(i).Recent != recent {
+			s.messages.edit(i).Recent = recent
+		}
+	}
+	for uid := range f.marked {
+		if !s.lying[uid] && !f.recent[uid] {
+			mark(uid, false)
+			delete(f.marked, uid)
+		}
+	}
+	for _, set := range []map[uint32]bool{s.lying, f.recent} {
+		for uid := range set {
+			mark(uid, true)
+			f.marked[uid] = true
 		}
 	}
 }
@@ -280,7 +300,7 @@ func (f *Folder) countNew(s *scan) {
 // publish makes the scan the current snapshot, if it differs.
 func (f *Folder) publish(s *scan) {
 	old := f.snap.Load()
-	next := &Snapshot{UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next, Messages: ListOf(s.messages), all: s.messages, odd: s.odd}
+	next := &Snapshot{UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next}
 	if old != nil {
 		next.Generation = old.Generation
 	}
@@ -289,12 +309,13 @@ func (f *Folder) publish(s *scan) {
 		next.used |= old.used
 	}
 	names := f.keywords.names
-	if old != nil && !s.owned && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && slices.Equal(old.Keywords, names) {
+	if old != nil && !s.messages.touched && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && slices.Equal(old.Keywords, nameAll(names, next.used)) {
 		return
 	}
 	next.Keywords = nameAll(names, next.used)
 	next.Generation++
-	f.stampChanges(old, next)
+	f.stampChanges(old, next, &s.messages)
+	next.Messages = s.messages.List
 	f.snap.Store(next)
 }
 
@@ -305,8 +326,10 @@ func (f *Folder) amend(change func(s *scan)) {
 	if old == nil {
 		return
 	}
-	s := &scan{host: f.host, dir: f.dir, messages: slices.Clone(old.all), odd: maps.Clone(old.odd), owned: true}
+	f.needLying(old)
+	s := &scan{host: f.host, dir: f.dir, messages: draftOf(old.Messages), lying: f.lying}
 	change(s)
+	f.markRecent(s)
 	f.publish(s)
 	f.announce()
 }

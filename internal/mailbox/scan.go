@@ -3,7 +3,6 @@ package mailbox
 import (
 	"encoding/binary"
 	"errors"
-	"maps"
 	"os"
 	"slices"
 	"time"
@@ -114,26 +113,18 @@ type found struct {
 type scan struct {
 	host     *Host
 	dir      string
-	messages []Message
+	messages draft
 	index    *index
-	odd      map[uint32]string
-	owned    bool   // messages and odd are ours to change
-	seen     bitset // messages whose file was found
-	used     uint64 // keywords met
-	pruned   bool   // some messages have UID 0: they are to be taken out
-	curKnown bool   // cur was not listed: what was there is there
+	lying    map[uint32]bool // messages that lie in new/
+	seen     bitset          // messages whose file was found
+	used     uint64          // keywords met
+	curKnown bool            // cur was not listed: what was there is there
+	expunged []uint32        // to be taken out when the change is done
 	unknown  map[string]found
 	strange  []found // their names must be changed before they can get a UID
 
 	newStamp, curStamp stamp
 	newOK, curOK       bool // a change after the scan would change the stamp
-}
-
-// own makes the messages changeable: a snapshot never changes.
-func (s *scan) own() {
-	if !s.owned {
-		s.messages, s.odd, s.owned = slices.Clone(s.messages), maps.Clone(s.odd), true
-	}
 }
 
 // once lists the folder once. It reports whether nothing moved meanwhile, so
@@ -176,7 +167,7 @@ func (s *scan) visit(dir string, name []byte) {
 		s.strange = append(s.strange, found{dir: dir, name: string(name)})
 		return
 	}
-	i := s.index.find(s.messages, base)
+	i := s.index.find(s.messages.List, base)
 	if i < 0 {
 		f := found{dir: dir, name: string(name)}
 		f.base = f.name[:len(base)]
@@ -189,29 +180,26 @@ func (s *scan) visit(dir string, name []byte) {
 
 // compare brings message i up to what its file name says.
 func (s *scan) compare(i int, dir string, name, info []byte) {
-	m := &s.messages[i]
+	m := s.messages.At(i)
 	flags, keywords := parseInfo(name[:len(name)-len(info)], info)
 	w := placeOf(dir, info, flags, keywords)
-	if m.Flags == flags && m.Keywords == keywords && m.where == w && (w != odd || s.odd[m.UID] == dir+"/"+string(name)) {
+	if m.Flags == flags && m.Keywords == keywords && m.where == w && (w != odd || s.messages.path(i) == dir+"/"+string(name)) {
 		return
 	}
-	s.own()
-	m = &s.messages[i]
-	m.Flags, m.Keywords, m.where = flags, keywords, w
-	s.used |= keywords
-	s.setOdd(m, dir+"/"+string(name))
+	s.set(i, flags, keywords, w, dir+"/"+string(name))
 }
 
-// setOdd keeps or forgets the path of a message whose where was just set.
-func (s *scan) setOdd(m *Message, path string) {
-	if m.where != odd {
-		delete(s.odd, m.UID)
-		return
+// set gives message i what its file name says; path matters when it is odd.
+func (s *scan) set(i int, flags Flags, keywords uint64, w where, path string) {
+	m := s.messages.edit(i)
+	m.Flags, m.Keywords, m.where = flags, keywords, w
+	s.used |= keywords
+	s.messages.setPath(i, path)
+	if w == inNew {
+		s.lying[m.UID] = true
+	} else {
+		delete(s.lying, m.UID)
 	}
-	if s.odd == nil {
-		s.odd = make(map[uint32]string)
-	}
-	s.odd[m.UID] = path
 }
 
 func placeOf(dir string, info []byte, flags Flags, keywords uint64) where {
@@ -234,10 +222,16 @@ func placeOf(dir string, info []byte, flags Flags, keywords uint64) where {
 // missing returns the positions of messages whose file was not found.
 func (s *scan) missing() []int {
 	var lost []int
-	for i := range s.messages {
-		if s.seen.has(i) || s.curKnown && s.messages[i].where != inNew {
-			continue
+	if s.curKnown {
+		for uid := range s.lying {
+			if i, ok := s.messages.Index(uid); ok && !s.seen.has(i) {
+				lost = append(lost, i)
+			}
 		}
+		slices.Sort(lost)
+		return lost
+	}
+	for i := s.seen.next(0); i < s.messages.Len(); i = s.seen.next(i + 1) {
 		lost = append(lost, i)
 	}
 	return lost

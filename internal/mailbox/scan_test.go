@@ -36,11 +36,11 @@ func TestStrangeNames(t *testing.T) {
 	os.WriteFile(a.Root()+"/cur/.hidden", nil, 0o600)
 	for range 2 { // the second time by another process
 		s := refresh(t, f)
-		if len(s.all) != len(files) {
-			t.Fatalf("%d messages of %d", len(s.all), len(files))
+		if len(s.all()) != len(files) {
+			t.Fatalf("%d messages of %d", len(s.all()), len(files))
 		}
-		for i := range s.all {
-			m := &s.all[i]
+		for i := range s.all() {
+			m := &s.all()[i]
 			body := strings.TrimSuffix(contentOf(t, f, m.UID), "\n")
 			want, ok := files[body]
 			if !ok || m.Flags != want || m.FileSize != int64(len(body))+1 {
@@ -54,9 +54,9 @@ func TestStrangeNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = refresh(t, f)
-	for i := range s.all {
-		if s.all[i].Flags&Flagged == 0 {
-			t.Errorf("%q was not flagged", s.all[i].Base)
+	for i := range s.all() {
+		if s.all()[i].Flags&Flagged == 0 {
+			t.Errorf("%q was not flagged", s.all()[i].Base)
 		}
 	}
 	if m, _ := filepath.Glob(a.Root() + "/cur/unknown:2,9FSX"); len(m) != 1 {
@@ -128,7 +128,7 @@ func TestUidlistAppendsAndRewrites(t *testing.T) {
 	must(t, f.Expunge(uidsOf(s)[:200]))
 	deliver(t, h, a.Root(), "new\n")
 	s = refresh(t, f)
-	if s.all[len(s.all)-1].UID != 301 || len(s.all) != 101 {
+	if s.all()[len(s.all())-1].UID != 301 || len(s.all()) != 101 {
 		t.Fatal(uidsOf(s))
 	}
 	raw, _ := os.ReadFile(a.Root() + "/" + uidlistName)
@@ -172,8 +172,8 @@ func TestDamagedUidlists(t *testing.T) {
 		d.do(a.Root() + "/" + uidlistName)
 		g := openFolder(t, openAccount(t, newTestHost(t), a.Root()), Inbox)
 		s := refresh(t, g)
-		if len(s.all) != 5 || d.kept && (s.UIDValidity != before.UIDValidity || !slices.Equal(uidsOf(s), uidsOf(before))) {
-			t.Errorf("%s: %d messages, %v", name, len(s.all), uidsOf(s))
+		if len(s.all()) != 5 || d.kept && (s.UIDValidity != before.UIDValidity || !slices.Equal(uidsOf(s), uidsOf(before))) {
+			t.Errorf("%s: %d messages, %v", name, len(s.all()), uidsOf(s))
 		}
 		if !d.kept && s.UIDValidity == before.UIDValidity {
 			t.Errorf("%s: new UIDs, old UIDVALIDITY", name)
@@ -223,7 +223,7 @@ func TestReturnedMessageGetsANewUID(t *testing.T) {
 		f.Append(0, nil, time.Time{}, text(fmt.Sprint(i)))
 	}
 	s := refresh(t, f)
-	name := a.Root() + "/" + s.path(&s.all[1])
+	name := a.Root() + "/" + s.Messages.path(1)
 	os.Rename(name, a.Root()+"/away")
 	if s := refresh(t, f); !slices.Equal(uidsOf(s), []uint32{1, 3}) {
 		t.Fatal(uidsOf(s))
@@ -254,7 +254,7 @@ func TestRefreshIsCheap(t *testing.T) {
 		}
 		deliver(t, newTestHost(t), root, "x\n")
 		reads = h.count.dirReads.Load()
-		if again := refresh(t, f); len(again.all) != 51 {
+		if again := refresh(t, f); len(again.all()) != 51 {
 			t.Fatal("new mail not seen")
 		}
 		if n := h.count.dirReads.Load() - reads; n != 1 {
@@ -286,12 +286,12 @@ func TestChangesAreAnnounced(t *testing.T) {
 				s = refresh(t, f)
 			}
 		}
-		wait("a delivery", func() { deliver(t, other, root, "x\n") }, func(s *Snapshot) bool { return len(s.all) == 1 })
+		wait("a delivery", func() { deliver(t, other, root, "x\n") }, func(s *Snapshot) bool { return len(s.all()) == 1 })
 		g := openFolder(t, openAccount(t, other, root), Inbox)
 		refresh(t, g)
-		wait("a flag", func() { must(t, storeIn(g, []uint32{1}, Add, Seen, nil)) }, func(s *Snapshot) bool { return s.all[0].Flags == Seen })
-		wait("an expunge", func() { must(t, g.Expunge([]uint32{1})) }, func(s *Snapshot) bool { return len(s.all) == 0 })
-		wait("our own append", func() { f.Append(0, nil, time.Time{}, text("x")) }, func(s *Snapshot) bool { return len(s.all) == 1 })
+		wait("a flag", func() { must(t, storeIn(g, []uint32{1}, Add, Seen, nil)) }, func(s *Snapshot) bool { return s.all()[0].Flags == Seen })
+		wait("an expunge", func() { must(t, g.Expunge([]uint32{1})) }, func(s *Snapshot) bool { return len(s.all()) == 0 })
+		wait("our own append", func() { f.Append(0, nil, time.Time{}, text("x")) }, func(s *Snapshot) bool { return len(s.all()) == 1 })
 		if h.watch.fs != nil {
 			wait("an overflow", func() { h.watch.failed(overflow()) }, func(s *Snapshot) bool { return true })
 		}

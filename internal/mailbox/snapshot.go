@@ -2,7 +2,7 @@ package mailbox
 
 import (
 	"hash/maphash"
-	"sort"
+	"math/bits"
 )
 
 // Message is one message of a Snapshot.
@@ -26,7 +26,7 @@ const (
 	inCur where = iota // cur/BASE:2,FLAGS
 	inNew              // new/BASE
 	bare               // cur/BASE
-	odd                // Snapshot.odd has it
+	odd                // its piece has it
 )
 
 // Snapshot is a folder as it was found at one moment. It never changes.
@@ -40,52 +40,44 @@ type Snapshot struct {
 	HighestModSeq uint64
 	Keywords      []string // index → name; "" is an index that no message has
 
-	all  []Message         // Messages, as a slice
-	used uint64            // at least the keywords that messages have
-	odd  map[uint32]string // paths below the folder, of messages with where == odd
+	used uint64 // at least the keywords that messages have
 }
 
 // Find returns the 1-based sequence number of uid.
 func (s *Snapshot) Find(uid uint32) (seq int, ok bool) {
-	i := search(s.all, uid)
-	return i + 1, i < len(s.all) && s.all[i].UID == uid
+	i, ok := s.Messages.Index(uid)
+	return i + 1, ok
 }
 
-// search returns the index of the first message with at least this UID.
-func search(messages []Message, uid uint32) int {
-	n := len(messages)
-	if n > 0 && messages[n-1].UID < uid {
-		return n
-	}
-	return sort.Search(n, func(i int) bool { return messages[i].UID >= uid })
-}
-
-// path returns where a message's file was, below the folder.
-func (s *Snapshot) path(m *Message) string { return pathOf(m, s.odd) }
-
-func pathOf(m *Message, odds map[uint32]string) string {
+// usualPath returns where a message's file is, below the folder, if it is not
+// odd.
+func (m *Message) usualPath() string {
 	switch m.where {
 	case inNew:
 		return "new/" + m.Base
 	case bare:
 		return "cur/" + m.Base
-	case odd:
-		return odds[m.UID]
 	}
 	return "cur/" + m.Base + string(appendInfo(make([]byte, 0, 40), m.Flags, m.Keywords))
 }
 
-// index finds messages by base name. It costs eight octets a message.
+// index finds messages by base name. It knows their UIDs, not their
+// positions, so that it need not follow every change: it holds at least the
+// messages of a list, and perhaps others that are gone. It costs eight to
+// sixteen octets a message.
 type index struct {
 	seed  maphash.Seed
-	slots []uint32 // 1 + position in the messages; 0 is free
+	slots []uint32 // UIDs; 0 is free
 	used  int
 }
 
-func newIndex(messages []Message) *index {
-	x := &index{seed: maphash.MakeSeed(), slots: make([]uint32, slotsFor(len(messages)))}
-	for i := range messages {
-		x.put(messages, i)
+func newIndex(l List) *index { return newIndexFor(l, l.n) }
+
+// newIndexFor leaves room for n messages.
+func newIndexFor(l List, n int) *index {
+	x := &index{seed: maphash.MakeSeed(), slots: make([]uint32, slotsFor(n))}
+	for _, m := range l.All() {
+		x.put(m)
 	}
 	return x
 }
@@ -98,31 +90,33 @@ func slotsFor(n int) int {
 	return size
 }
 
-// add takes in message i, which was appended to the messages.
-func (x *index) add(messages []Message, i int) {
+// add takes in a message that was added to the list.
+func (x *index) add(l List, m *Message) {
 	if 2*(x.used+1) > len(x.slots) {
-		*x = *newIndex(messages[:i])
+		*x = *newIndexFor(l, l.n+l.n/4+1)
 	}
-	x.put(messages, i)
+	x.put(m)
 }
 
-func (x *index) put(messages []Message, i int) {
+func (x *index) put(m *Message) {
 	mask := len(x.slots) - 1
-	at := int(maphash.String(x.seed, messages[i].Base)) & mask
-	for x.slots[at] != 0 {
+	at := int(maphash.String(x.seed, m.Base)) & mask
+	for x.slots[at] != 0 && x.slots[at] != m.UID {
 		at = (at + 1) & mask
 	}
-	x.slots[at] = uint32(i) + 1
-	x.used++
+	if x.slots[at] == 0 {
+		x.slots[at] = m.UID
+		x.used++
+	}
 }
 
-// find returns the position of the message called base, -1 if there is none.
-func (x *index) find(messages []Message, base []byte) int {
+// find returns the index in the list of the message called base, -1 if there
+// is none.
+func (x *index) find(l List, base []byte) int {
 	mask := len(x.slots) - 1
 	at := int(maphash.Bytes(x.seed, base)) & mask
 	for x.slots[at] != 0 {
-		i := int(x.slots[at]) - 1
-		if messages[i].Base == string(base) {
+		if i, ok := l.Index(x.slots[at]); ok && l.At(i).Base == string(base) {
 			return i
 		}
 		at = (at + 1) & mask
@@ -133,7 +127,19 @@ func (x *index) find(messages []Message, base []byte) int {
 // bitset is one bit a message.
 type bitset []uint64
 
-func newBitset(n int) bitset       { return make(bitset, (n+63)/64) }
-func (b bitset) set(i int)         { b[i/64] |= 1 << (i % 64) }
-func (b bitset) has(i int) bool    { return b[i/64]&(1<<(i%64)) != 0 }
+func newBitset(n int) bitset    { return make(bitset, (n+63)/64) }
+func (b bitset) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b bitset) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+
+// next returns the first index, from i on, that is not set.
+func (b bitset) next(i int) int {
+	for i/64 < len(b) {
+		if free := ^b[i/64] >> (i % 64); free != 0 {
+			return i + bits.TrailingZeros64(free)
+		}
+		i = (i/64 + 1) * 64
+	}
+	return i
+}
+
 func (b bitset) grow(n int) bitset { return append(b, make(bitset, max(0, (n+63)/64-len(b)))...) }

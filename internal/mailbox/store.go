@@ -30,8 +30,8 @@ func (f *Folder) Store(uids []uint32, c Change) (modified []uint32, err error) {
 		return nil, err
 	}
 	err = f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
-		if c.UnchangedSince != nil && s.messages[i].ModSeq > *c.UnchangedSince {
-			modified = append(modified, s.messages[i].UID)
+		if c.UnchangedSince != nil && s.messages.At(i).ModSeq > *c.UnchangedSince {
+			modified = append(modified, s.messages.At(i).UID)
 			return nil
 		}
 		return f.rename(own, s, i, func(m *Message) { c.apply(m, bits) })
@@ -86,8 +86,8 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 	own := f.changeCur()
 	f.amend(func(s *scan) {
 		for _, uid := range uids {
-			i := search(s.messages, uid)
-			if i == len(s.messages) || s.messages[i].UID != uid {
+			i, ok := s.messages.Index(uid)
+			if !ok {
 				left = append(left, uid)
 				continue
 			}
@@ -100,7 +100,9 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 				break
 			}
 		}
-		f.prune(s)
+		if len(s.expunged) > 0 {
+			s.messages.drop(s.expunged)
+		}
 	})
 	own.done()
 	if own.any {
@@ -111,10 +113,10 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 
 // rename gives the file of message i the name that its changed flags ask for.
 func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) error {
-	m := s.messages[i]
-	from := pathOf(&m, s.odd)
+	m := *s.messages.At(i)
+	from := s.messages.path(i)
 	change(&m)
-	if m.Flags == s.messages[i].Flags && m.Keywords == s.messages[i].Keywords {
+	if was := s.messages.At(i); m.Flags == was.Flags && m.Keywords == was.Keywords {
 		return f.stillThere(from)
 	}
 	_, info := splitName(from)
@@ -126,20 +128,10 @@ func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) e
 	if from[:4] == "new/" {
 		f.newOK = false
 		f.recent[m.UID] = true
-		f.waiting = max(f.waiting-1, 0)
 	}
-	s.used |= m.Keywords
-	m.where = placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords)
-	s.messages[i] = m
-	s.setOdd(&s.messages[i], to)
+	place := placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords)
+	s.set(i, m.Flags, m.Keywords, place, to)
 	return nil
-}
-
-// prune takes out messages whose UID was set to 0.
-func (f *Folder) prune(s *scan) {
-	if s.pruned {
-		s.messages, f.index = dropZero(s.messages), nil
-	}
 }
 
 // stillThere fails when a message that needs no change has another name by
@@ -160,8 +152,7 @@ func (f *Folder) Expunge(uids []uint32) error {
 	}
 	var bytes, count int64
 	err := f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
-		m := s.messages[i]
-		path := pathOf(&m, s.odd)
+		m, path := s.messages.At(i), s.messages.path(i)
 		own.expect(path)
 		if err := f.host.o.Disk.Remove(f.path(path)); err != nil {
 			return err
@@ -170,9 +161,8 @@ func (f *Folder) Expunge(uids []uint32) error {
 			f.newOK = false
 		}
 		bytes, count = bytes+max(m.FileSize, 0), count+1
-		f.dropped(&m)
-		delete(s.odd, m.UID)
-		s.messages[i].UID, s.pruned = 0, true
+		f.dropped(m)
+		s.expunged = append(s.expunged, m.UID)
 		return nil
 	})
 	if count > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -96,12 +97,10 @@ func (f *Folder) readTail(file *os.File, s *scan) (ok, fresh bool, err error) {
 		if err == io.EOF {
 			break
 		}
-		if err != nil || f.index.find(s.messages, []byte(r.base)) >= 0 || r.uid < f.ids.header.next && r.uid <= lastUID(s.messages) {
+		if err != nil || f.index.find(s.messages.List, []byte(r.base)) >= 0 || r.uid <= s.messages.lastUID() {
 			return false, false, nil
 		}
-		s.own()
-		s.messages = append(s.messages, r.message())
-		f.index.add(s.messages, len(s.messages)-1)
+		f.push(s, r.message())
 		delete(f.absent, r.base)
 		f.ids.raise(r.uid)
 		f.ids.lines++
@@ -114,15 +113,15 @@ func (f *Folder) readTail(file *os.File, s *scan) (ok, fresh bool, err error) {
 
 func (f *Folder) needIndex(s *scan) {
 	if f.index == nil {
-		f.index = newIndex(s.messages)
+		f.index = newIndex(s.messages.List)
 	}
 }
 
-func lastUID(messages []Message) uint32 {
-	if len(messages) == 0 {
+func (l List) lastUID() uint32 {
+	if l.n == 0 {
 		return 0
 	}
-	return messages[len(messages)-1].UID
+	return l.lasts[len(l.lasts)-1]
 }
 
 // message returns a record as a message whose file has not been seen yet.
@@ -166,13 +165,11 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 		f.ids.read, f.ids.rewrite = false, true
 		return nil
 	}
-	old := &scan{messages: s.messages}
-	f.needIndex(old)
+	f.needIndex(s)
+	old := s.messages.List
 	if known := f.ids.header.validity; known != 0 && known != h.validity {
 		f.absent = make(map[string]uint32)
-		old.messages = nil
-		f.index = newIndex(nil)
-		s.odd = nil
+		old, f.index = List{}, newIndex(List{})
 	} else if known != 0 {
 		h.next = max(h.next, f.ids.header.next)
 	}
@@ -183,11 +180,12 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 }
 
 // takeAll makes the messages of s out of all records of the reader.
-func (f *Folder) takeAll(u *uidReader, old, s *scan) {
-	fresh := make([]Message, 0, len(old.messages)+len(u.text)/100)
-	byBase := newIndex(nil)
+func (f *Folder) takeAll(u *uidReader, old List, s *scan) {
+	var fresh draft
+	byBase := newIndexFor(List{}, strings.Count(u.text, "\n"))
 	absent := make(map[string]uint32)
-	double := false
+	latest := make(map[string]uint32) // of bases that stand there twice
+	var drop []uint32
 	for {
 		r, err := u.next()
 		if err == io.EOF {
@@ -197,7 +195,7 @@ func (f *Folder) takeAll(u *uidReader, old, s *scan) {
 		if err != nil {
 			f.host.trouble("line of the uidlist is left out", f.path(uidlistName), err)
 			f.ids.rewrite = true
-			u.last = max(u.last, lastUID(fresh))
+			u.last = max(u.last, fresh.lastUID())
 			continue
 		}
 		f.ids.raise(r.uid)
@@ -205,39 +203,42 @@ func (f *Folder) takeAll(u *uidReader, old, s *scan) {
 			absent[r.base] = r.uid
 			continue
 		}
-		if i := byBase.find(fresh, []byte(r.base)); i >= 0 { // the later line wins
-			fresh[i].UID, fresh[i].Base, double = 0, "", true
+		m := f.known(&r, old)
+		if i := byBase.find(fresh.List, []byte(r.base)); i >= 0 { // the later line wins
+			drop = append(drop, max(latest[r.base], fresh.At(i).UID))
+			latest[r.base] = r.uid
+		} else {
+			byBase.add(fresh.List, &m)
 		}
-		fresh = append(fresh, f.known(&r, old))
-		byBase.add(fresh, len(fresh)-1)
+		fresh.push(m)
+		if m.where == odd {
+			i, _ := old.Index(m.UID)
+			fresh.setPath(fresh.Len()-1, old.path(i))
+		}
 	}
-	s.own()
 	s.messages, f.index, f.absent = fresh, byBase, absent
-	if double {
-		f.ids.rewrite = true
-		s.messages = dropZero(fresh)
-		f.index = newIndex(s.messages)
-	}
-}
-
-func dropZero(messages []Message) []Message {
-	kept := messages[:0]
-	for _, m := range messages {
-		if m.UID != 0 {
-			kept = append(kept, m)
+	s.messages.touched = true
+	clear(s.lying)
+	for _, m := range fresh.All() {
+		if m.where == inNew {
+			s.lying[m.UID] = true
 		}
 	}
-	return kept
+	if len(drop) > 0 {
+		f.ids.rewrite = true
+		s.messages.drop(drop)
+		f.index = newIndex(s.messages.List)
+	}
 }
 
 // known returns the message of a record, with what the last snapshot knew.
-func (f *Folder) known(r *uidRecord, old *scan) Message {
+func (f *Folder) known(r *uidRecord, old List) Message {
 	m := r.message()
-	i := f.index.find(old.messages, []byte(r.base))
+	i := f.index.find(old, []byte(r.base))
 	if i < 0 {
 		return m
 	}
-	o := &old.messages[i]
+	o := old.At(i)
 	if o.UID != r.uid {
 		if m.FileSize < 0 {
 			m.FileSize, m.Size = o.FileSize, o.Size

@@ -9,10 +9,12 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// How long to wait after an event before its folder's sessions are told, so
-// that many changes are one piece of news; and how often folders are looked
-// at that cannot be watched.
+// A folder's sessions are told at once of the first event, or nearly so: a
+// rename is two of them. They are told of what follows when debounce has
+// passed, so that many changes are one piece of news. Folders that cannot be
+// watched are looked at each second.
 const (
+	firstNews    = time.Millisecond
 	debounce     = 15 * time.Millisecond
 	fallbackPoll = time.Second
 )
@@ -28,7 +30,7 @@ type watcher struct {
 	mu      sync.Mutex
 	folders map[string]*Folder // by new/ and cur/
 	blind   map[*Folder]bool   // could not be watched
-	pending map[*Folder]bool   // announced when the timer fires
+	pending map[*Folder]bool   // a timer runs for them; true: there is news since it was set
 	polling bool
 }
 
@@ -157,22 +159,31 @@ func (w *watcher) failed(err error) {
 	}
 }
 
-// tell announces news of a folder a little later. w.mu is held.
+// tell announces news of a folder. w.mu is held.
 func (w *watcher) tell(f *Folder) {
+	_, waits := w.pending[f]
 	w.pending[f] = true
-	if len(w.pending) == 1 {
-		time.AfterFunc(debounce, w.tellAll)
+	if !waits {
+		time.AfterFunc(firstNews, func() { w.tellNow(f) })
 	}
 }
 
-func (w *watcher) tellAll() {
+// tellNow announces what has happened, and waits for more.
+func (w *watcher) tellNow(f *Folder) {
 	w.mu.Lock()
-	pending := w.pending
-	w.pending = make(map[*Folder]bool)
+	news := w.pending[f]
+	w.pending[f] = false
+	if !news {
+		delete(w.pending, f)
+	}
 	w.mu.Unlock()
-	for f := range pending {
+	if !news {
+		return
+	}
+	if f.dirty.Load() { // else a session has looked since
 		f.announce()
 	}
+	time.AfterFunc(debounce, func() { w.tellNow(f) })
 }
 
 func (w *watcher) startPoll() {
