@@ -9,8 +9,8 @@ import (
 
 // startDovecot starts a Dovecot's IMAP and LMTP on a copy of the mailbox to
 // read.
-func startDovecot(dir string, messages int) (*peer, error) {
-	imap, lmtp := freePort(), freePort()
+func startDovecot(dir, certs string, messages int) (*peer, error) {
+	imap, imaps, lmtp, pop3 := freePort(), freePort(), freePort(), freePort()
 	mail := filepath.Join(dir, "mail")
 	if err := os.MkdirAll(mail, 0o755); err != nil {
 		return nil, err
@@ -21,7 +21,7 @@ func startDovecot(dir string, messages int) (*peer, error) {
 	if err := chownAll(mail, owner); err != nil {
 		return nil, err
 	}
-	conf := fmt.Sprintf(dovecotMain, dir, "imap lmtp") + fmt.Sprintf(dovecotMail, mail, owner, imap, lmtp)
+	conf := fmt.Sprintf(dovecotMain, dir, "imap pop3 lmtp", "yes") + fmt.Sprintf(dovecotMail, mail, owner, imap, lmtp, imaps, pop3, certs)
 	if err := writeFiles(dir, map[string]string{"dovecot.conf": conf}); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,8 @@ func startDovecot(dir string, messages int) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &peer{name: "dovecot", imap: "127.0.0.1:" + imap, lmtp: "127.0.0.1:" + lmtp, domain: "example.test", password: "bench",
+	return &peer{name: "dovecot", imap: "127.0.0.1:" + imap, imaps: "127.0.0.1:" + imaps,
+		pop3: "127.0.0.1:" + pop3, mail: mail + "/%s/Maildir", lmtp: "127.0.0.1:" + lmtp, domain: "example.test", password: "bench",
 		roots: root(cmd), stop: end(cmd)}, nil
 }
 
@@ -38,7 +39,7 @@ state_dir = %[1]s/state
 log_path = %[1]s/log
 protocols = %[2]s
 listen = 127.0.0.1
-ssl = no
+ssl = %[3]s
 disable_plaintext_auth = no
 `
 
@@ -47,6 +48,8 @@ mail_uid = %[2]d
 mail_gid = %[2]d
 first_valid_uid = %[2]d
 mail_max_userip_connections = 1000
+ssl_cert = <%[7]s/fullchain.pem
+ssl_key = <%[7]s/privkey.pem
 passdb {
   driver = static
   args = password=bench
@@ -60,6 +63,23 @@ service imap-login {
   process_min_avail = 2
   inet_listener imap {
     port = %[3]s
+  }
+  inet_listener imaps {
+    port = %[5]s
+    ssl = yes
+  }
+}
+service imap {
+  process_limit = 2000
+}
+service pop3-login {
+  service_count = 0
+  process_min_avail = 2
+  inet_listener pop3 {
+    port = %[6]s
+  }
+  inet_listener pop3s {
+    port = 0
   }
 }
 service lmtp {
@@ -76,7 +96,7 @@ func startSASL(dir string) (stop func(), roots func() []int, err error) {
 	for i := range users {
 		fmt.Fprintf(&table, "u%02d@example.test:{PLAIN}bench::::::\n", i)
 	}
-	conf := fmt.Sprintf(dovecotMain, dir, "") + fmt.Sprintf(dovecotSASL, dir)
+	conf := fmt.Sprintf(dovecotMain, dir, "", "no") + fmt.Sprintf(dovecotSASL, dir)
 	if err := writeFiles(dir, map[string]string{"dovecot.conf": conf, "users": table.String()}); err != nil {
 		return nil, nil, err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -10,56 +12,60 @@ import (
 	"time"
 )
 
-// An imapRow is one figure. It gets a connection with the mailbox to read
-// selected; "more" units are better high, "ms" and "KB" low.
-type imapRow struct {
-	name, unit string
-	measure    func(c *imapConn) (float64, error)
-}
+// An imapRow gets a connection with the mailbox to read selected.
+type imapRow = row[*imapConn]
 
 var imapRows = []imapRow{
-	{"PSS of an idle connection", "KB", func(c *imapConn) (float64, error) { pss, _, err := idleMemory(c); return pss, err }},
-	{"RSS of an idle connection", "KB", func(c *imapConn) (float64, error) { _, rss, err := idleMemory(c); return rss, err }},
-	{"LOGIN", "ms", login},
-	{"SELECT", "ms", selectInbox},
-	{"FETCH uid flags size", "ms", timed("FETCH 1:* (UID FLAGS RFC822.SIZE)")},
-	{"FETCH envelope", "ms", timed("FETCH 1:* (UID ENVELOPE)")},
-	{"FETCH envelope again", "ms", timed("FETCH 1:* (UID ENVELOPE)")},
-	{"FETCH bodystructure", "ms", timed("FETCH 1:* (UID BODYSTRUCTURE)")},
-	{"FETCH header field", "ms", timed("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (X-NONE SUBJECT)])")},
-	{"FETCH whole bodies", "ms", timed("FETCH 1:* (BODY.PEEK[])")},
-	{"SEARCH subject", "ms", timed("SEARCH SUBJECT 9999")},
-	{"STORE 1000 flags", "ms", timed("STORE 1:1000 +FLAGS (\\Flagged)", "STORE 1:1000 -FLAGS (\\Flagged)")},
-	{"STORE one at a time", "/s", storeEach},
-	{"COPY 1000", "ms", timed("CREATE Copies", "COPY 1:1000 Copies", "DELETE Copies")},
-	{"APPEND 4 KB", "/s", appendEach},
-	{"LOGIN+SELECT+LOGOUT, 10", "/s", sessions},
-	{"IDLE notice p50", "ms", func(c *imapConn) (float64, error) { return notice(c, 50) }},
-	{"IDLE notice, slowest", "ms", func(c *imapConn) (float64, error) { return notice(c, 100) }},
+	{goal{"idle connection", "KB", 0.4, 64.0 / 542}, func(c *imapConn) (float64, error) { return idleMemory(c, c.imap, false) }},
+	{goal{"idle connection, TLS", "KB", 0.4, 0}, func(c *imapConn) (float64, error) { return idleMemory(c, c.imaps, true) }},
+	{goal{"IDLE notice p50", "ms", 0.2, 10.0 / 502}, func(c *imapConn) (float64, error) { return notice(c, 50) }},
+	{goal{"IDLE notice p99", "ms", 0.2, 30.0 / 510}, func(c *imapConn) (float64, error) { return notice(c, 99) }},
+	{goal{"LOGIN+SELECT cold", "ms", 1.5, 0.7}, cold()},
+	{goal{"FETCH envelope cold", "ms", 1, 0.4}, cold("FETCH 1:* (UID ENVELOPE)")},
+	{goal{"FETCH structure cold", "ms", 1.2, 0.6}, cold("FETCH 1:* (UID BODYSTRUCTURE)")},
+	{goal{"LOGIN+SELECT warm", "ms", 1, 0.5}, warm},
+	{goal{"FETCH uid flags size", "ms", 1.5, 1}, timed("FETCH 1:* (UID FLAGS RFC822.SIZE)")},
+	{goal{"FETCH envelope warm", "ms", 1, 0.5}, again("FETCH 1:* (UID ENVELOPE)")},
+	{goal{"FETCH structure warm", "ms", 2, 1}, again("FETCH 1:* (UID BODYSTRUCTURE)")},
+	{goal{"FETCH header fields", "ms", 1, 0.5}, timed("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (X-BENCH-ID LIST-ID)])")},
+	{goal{"FETCH common fields", "ms", 1, 0.5}, again("FETCH 1:* (BODY.PEEK[HEADER.FIELDS (DATE FROM TO CC SUBJECT REFERENCES)])")},
+	{goal{"FETCH whole bodies", "MB/s", 1, 2}, bodies},
+	{goal{"SEARCH unseen", "ms", 1, 0}, timed("SEARCH UNSEEN")},
+	{goal{"SEARCH subject", "ms", 1.5, 1}, again("SEARCH SUBJECT \"about invoice\"")},
+	{goal{"SEARCH since", "ms", 0.5, 0.1}, again("SEARCH SINCE 1-Jun-2026")},
+	{goal{"SEARCH header", "ms", 1, 0.5}, timed("SEARCH HEADER X-Bench-Id \"-4242\"")},
+	{goal{"SEARCH text", "ms", 1, 0.5}, timed("SEARCH TEXT \"zzznotthere\"")},
+	{goal{"SORT date", "ms", 1, 0.5}, again("SORT (DATE) UTF-8 ALL")},
+	{goal{"SORT subject", "ms", 1, 0.5}, again("SORT (SUBJECT REVERSE DATE) UTF-8 ALL")},
+	{goal{"THREAD references", "ms", 1, 0.5}, again("THREAD REFERENCES UTF-8 ALL")},
+	{goal{"STORE 1000", "ms", 1, 0.5}, timed("STORE 1:1000 -FLAGS (\\Flagged)", "STORE 1:1000 +FLAGS (\\Flagged)", "STORE 1:1000 -FLAGS (\\Flagged)")},
+	{goal{"STORE one at a time", "/s", 1, 3}, storeEach},
+	{goal{"COPY 1000", "ms", 1.2, 0.7}, timed("CREATE Copies", "COPY 1:1000 Copies", "DELETE Copies")},
+	{goal{"MOVE 1000", "ms", 1.2, 0.7}, moveThere},
+	{goal{"EXPUNGE 1000", "ms", 1, 0.5}, expungeCopies},
+	{goal{"APPEND 4 KB", "/s", 1, 1.6}, appendEach},
+	{goal{"LOGIN+SELECT+LOGOUT x10", "/s", 1.5, 5}, sessions},
 }
 
-// imapResult is what one run of a row measured.
-type imapResult struct{ value, flushes float64 }
-
-// runIMAP takes each row once.
-func runIMAP(p *peer, rows []imapRow, quick bool) ([]imapResult, error) {
+// runIMAP takes a row once.
+func runIMAP(p *peer, r imapRow, quick bool) (result, error) {
 	c, err := openIMAP(p, "reader@"+p.domain, 256<<10)
 	if err != nil {
-		return nil, err
+		return failed, err
 	}
 	defer c.conn.Close()
 	c.quick = quick
-	var results []imapResult
-	for _, row := range rows {
-		c.conn.SetDeadline(time.Now().Add(2 * time.Minute))
-		flushed := flushes()
-		v, err := row.measure(c)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", row.name, err)
-		}
-		results = append(results, imapResult{v, flushes() - flushed})
+	flushed, used := flushes(), p.cpuTime()
+	v, err := r.measure(c)
+	if err != nil {
+		return failed, err
 	}
-	return results, nil
+	one := result{v, flushes() - flushed, 1000 * (p.cpuTime() - used)}
+	if c.spent > 0 {
+		one.cpu = c.spent
+	}
+	c.do("LOGOUT")
+	return one, nil
 }
 
 // times returns how often something is done: less if it is only to be seen
@@ -79,41 +85,137 @@ func timed(commands ...string) func(*imapConn) (float64, error) {
 		if err := c.do(commands[:at]...); err != nil {
 			return 0, err
 		}
-		begun := time.Now()
+		used, begun := c.cpuTime(), time.Now()
 		if err := c.do(commands[at]); err != nil {
 			return 0, err
 		}
 		took := milliseconds(time.Since(begun))
+		c.spent = 1000 * (c.cpuTime() - used)
 		return took, c.do(commands[at+1:]...)
 	}
 }
 
-// selectInbox takes the time of SELECT as the first command of a session, with
-// nobody else at the mailbox.
-func selectInbox(c *imapConn) (float64, error) {
-	if err := c.do("CLOSE"); err != nil {
-		return 0, err
+// cold takes the time of a command, or without one of LOGIN and SELECT, after
+// all that the server keeps beside the mail was removed.
+func cold(commands ...string) func(*imapConn) (float64, error) {
+	return func(c *imapConn) (float64, error) {
+		if err := c.do("LOGOUT"); err != nil {
+			return 0, err
+		}
+		time.Sleep(300 * time.Millisecond) // it may write its indexes now
+		if err := c.forget(); err != nil {
+			return 0, err
+		}
+		other, err := dialIMAP(c.peer, 256<<10)
+		if err != nil {
+			return 0, err
+		}
+		defer other.conn.Close()
+		begun := time.Now()
+		if _, err := other.enter("reader@" + c.domain); err != nil {
+			return 0, err
+		}
+		took := time.Since(begun)
+		if len(commands) > 0 {
+			used := c.cpuTime()
+			begun = time.Now()
+			err = other.do(commands...)
+			took = time.Since(begun)
+			c.spent = 1000 * (c.cpuTime() - used)
+		}
+		if err == nil {
+			err = other.do("LOGOUT")
+		}
+		return milliseconds(took), err
 	}
-	other, err := dialIMAP(c.peer, 4096)
-	if err != nil {
-		return 0, err
-	}
-	defer other.conn.Close()
-	took, err := timed(other.loginAs("reader@"+c.domain), "SELECT INBOX", "LOGOUT")(other)
-	if err != nil {
-		return 0, err
-	}
-	return took, c.do("SELECT INBOX")
 }
 
-// login takes the time of LOGIN on a connection that is greeted.
-func login(c *imapConn) (float64, error) {
+// forget removes what the server keeps of the mailbox to read.
+func (p *peer) forget() error {
+	dir := fmt.Sprintf(p.mail, "reader")
+	for _, pattern := range []string{"dovecot*", "peyk-*", "courierimapuiddb"} {
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			if err := os.RemoveAll(file); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warm takes the time of LOGIN and SELECT, with nobody else at the mailbox.
+func warm(c *imapConn) (float64, error) {
+	if err := c.do("LOGOUT"); err != nil {
+		return 0, err
+	}
+	time.Sleep(100 * time.Millisecond)
 	other, err := dialIMAP(c.peer, 4096)
 	if err != nil {
 		return 0, err
 	}
 	defer other.conn.Close()
-	return timed(other.loginAs("reader@" + c.domain))(other)
+	begun := time.Now()
+	if _, err := other.enter("reader@" + c.domain); err != nil {
+		return 0, err
+	}
+	took := milliseconds(time.Since(begun))
+	return took, other.do("LOGOUT")
+}
+
+// again takes the time of a command that was given before, in another session.
+func again(command string) func(*imapConn) (float64, error) {
+	return func(c *imapConn) (float64, error) {
+		if err := c.do(command, "LOGOUT"); err != nil {
+			return 0, err
+		}
+		time.Sleep(100 * time.Millisecond)
+		other, err := openIMAP(c.peer, "reader@"+c.domain, 256<<10)
+		if err != nil {
+			return 0, err
+		}
+		defer other.conn.Close()
+		took, err := timed(command)(other)
+		c.spent = other.spent
+		if err == nil {
+			err = other.do("LOGOUT")
+		}
+		return took, err
+	}
+}
+
+// bodies fetches all messages and returns MB/s.
+func bodies(c *imapConn) (float64, error) {
+	c.octets = 0
+	took, err := timed("FETCH 1:* (BODY.PEEK[])")(c)
+	return float64(c.octets) / 1e3 / took, err
+}
+
+// moveThere moves 1,000 messages that were copied before.
+func moveThere(c *imapConn) (float64, error) {
+	if err := c.do("CREATE From", "CREATE To", "COPY 1:1000 From", "SELECT From"); err != nil {
+		return 0, err
+	}
+	took, err := timed("MOVE 1:1000 To")(c)
+	if err != nil {
+		return 0, err
+	}
+	return took, c.do("SELECT INBOX", "DELETE From", "DELETE To")
+}
+
+// expungeCopies expunges 1,000 messages of 2,000.
+func expungeCopies(c *imapConn) (float64, error) {
+	if err := c.do("CREATE Gone", "COPY 1:1000 Gone", "COPY 1:1000 Gone", "SELECT Gone", "STORE 500:1499 +FLAGS.SILENT (\\Deleted)"); err != nil {
+		return 0, err
+	}
+	took, err := timed("EXPUNGE")(c)
+	if err != nil {
+		return 0, err
+	}
+	return took, c.do("SELECT INBOX", "DELETE Gone")
 }
 
 // storeEach stores a flag in each of 1,000 messages, one command for each.
@@ -242,27 +344,29 @@ func oneNotice(sender *smtpConn, waiting *imapConn) (float64, error) {
 	return milliseconds((<-seen).Sub(dot)), <-failed
 }
 
-// idleMemory returns what each of 500 idle connections adds to the memory of a
+// idleMemory returns what each of 500 idle connections adds to the PSS of a
 // server, in KB: more than it had at its start, as memory that other rows left
 // to it would hide them. These rows stand first, so that they left little.
-func idleMemory(c *imapConn) (pss, rss float64, err error) {
+func idleMemory(c *imapConn, addr string, secure bool) (float64, error) {
 	n := c.times(500)
 	c.settle()
-	if c.fresh == [2]float64{} {
-		c.fresh[0], c.fresh[1] = c.memory()
+	if c.fresh == 0 {
+		c.fresh, _ = c.memory()
 	}
 	for i := range n {
-		other, err := openIMAP(c.peer, c.user(i), 1024)
+		other, err := dialAt(c.peer, addr, secure, 1024)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		defer other.conn.Close()
+		if _, err := other.enter(c.user(i)); err != nil {
+			return 0, err
+		}
 		if err := other.idle(); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 	}
 	c.settle()
-	pss, rss = c.memory()
-	kb := 1024 / float64(n)
-	return (pss - c.fresh[0]) * kb, (rss - c.fresh[1]) * kb, nil
+	pss, _ := c.memory()
+	return (pss - c.fresh) * 1024 / float64(n), nil
 }

@@ -2,7 +2,8 @@
 // run, the servers in turn (A B A B), so that ratios hold when the machine's
 // speed drifts. It prints medians and, for each other server, the ratio.
 //
-//	bench -bin bin [-runs 3] [-row REGEXP] [-quick] [-opensmtpd ROOT] [-smtp] [-imap]
+//	bench -bin bin [-runs 3] [-row REGEXP] [-quick] [-messages N] [-opensmtpd ROOT]
+//	      [-courier ROOT] [-smtp] [-imap] [-pop3]
 //
 // Everything runs on the loopback address below one scratch directory.
 package main
@@ -20,6 +21,7 @@ import (
 // options say what is measured.
 type options struct {
 	bin       string
+	courier   string // root below which it is unpacked; "" goes without
 	opensmtpd string // root below which it is unpacked; "" goes without
 	rows      *regexp.Regexp
 	runs      int
@@ -27,6 +29,7 @@ type options struct {
 	quick     bool
 	smtp      bool
 	imap      bool
+	pop3      bool
 }
 
 func main() {
@@ -34,12 +37,15 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "bin", "directory of Peyk's programs")
 	flag.IntVar(&o.runs, "runs", 3, "runs of each row")
 	flag.StringVar(&o.opensmtpd, "opensmtpd", "", "root below which Debian's opensmtpd is unpacked")
+	flag.StringVar(&o.courier, "courier", "", "root below which Debian's courier-imap and courier-pop are unpacked")
+	flag.IntVar(&o.messages, "messages", 10000, "messages in the mailbox that the IMAP and POP3 rows read")
 	rows := flag.String("row", "", "only the rows whose names match this regular expression")
 	flag.BoolVar(&o.quick, "quick", false, "one run of small rows, to see that it works; the figures mean nothing")
 	smtpOnly := flag.Bool("smtp", false, "only the SMTP rows")
 	imapOnly := flag.Bool("imap", false, "only the IMAP rows")
+	popOnly := flag.Bool("pop3", false, "only the POP3 rows")
 	flag.Parse()
-	o.smtp, o.imap, o.messages = !*imapOnly, !*smtpOnly, 10000
+	o.smtp, o.imap, o.pop3 = !*imapOnly && !*popOnly, !*smtpOnly && !*popOnly, !*smtpOnly && !*imapOnly
 	if o.quick {
 		o.runs, o.messages = 1, 1000
 	}
@@ -78,6 +84,17 @@ func (o options) imapRows() []imapRow {
 	return rows
 }
 
+// popRows returns the POP3 rows that are wanted.
+func (o options) popRows() []popRow {
+	var rows []popRow
+	for _, row := range popRows {
+		if o.pop3 && o.rows.MatchString(row.name) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
 func bench(o options) error {
 	bin, err := filepath.Abs(o.bin)
 	if err != nil {
@@ -96,10 +113,8 @@ func bench(o options) error {
 		return err
 	}
 	defer ours.stop()
-	if rows := o.imapRows(); len(rows) > 0 {
-		if err := benchIMAP(ours, dir, o, rows); err != nil {
-			return err
-		}
+	if err := benchReaders(ours, dir, o); err != nil {
+		return err
 	}
 	if rows := o.smtpRows(); len(rows) > 0 {
 		return benchSMTP(ours, dir, o, rows)
@@ -235,37 +250,4 @@ func median[T any](all []T, f func(T) float64) float64 {
 	}
 	slices.Sort(values)
 	return values[len(values)/2]
-}
-
-func benchIMAP(ours *peer, dir string, o options, rows []imapRow) error {
-	theirs, err := startDovecot(filepath.Join(dir, "dovecot"), o.messages)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench: without Dovecot:", err)
-		return nil
-	}
-	defer theirs.stop()
-	var results [2][][]imapResult
-	for range o.runs {
-		for i, p := range []*peer{ours, theirs} {
-			r, err := runIMAP(p, rows, o.quick)
-			if err != nil {
-				return fmt.Errorf("%s: %w", p.name, err)
-			}
-			results[i] = append(results[i], r)
-		}
-	}
-	printIMAP(rows, results, o.messages)
-	return nil
-}
-
-// printIMAP prints the table. The flushes are those of a whole row, with what
-// prepares and undoes it.
-func printIMAP(rows []imapRow, results [2][][]imapResult, messages int) {
-	fmt.Printf("%-26s %-4s %10s %10s %7s %16s   (%d messages of 4 KB, both without TLS)\n", "row", "unit", "peyk", "dovecot", "ratio", "flushes", messages)
-	for n, row := range rows {
-		value := func(i int) float64 { return median(results[i], func(r []imapResult) float64 { return r[n].value }) }
-		flushed := func(i int) float64 { return median(results[i], func(r []imapResult) float64 { return r[n].flushes }) }
-		fmt.Printf("%-26s %-4s %10s %10s %7.2f %8.0f %7.0f\n", row.name, row.unit, figure(value(0)), figure(value(1)), value(0)/value(1), flushed(0), flushed(1))
-	}
-	fmt.Println()
 }

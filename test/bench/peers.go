@@ -24,13 +24,15 @@ type peer struct {
 	submission string       // address for STARTTLS and AUTH, if it has one
 	lmtp       string       // address, if mail comes in by LMTP
 	imap       string       // address
+	imaps      string       // address with TLS from the beginning
+	pop3       string       // address
 	domain     string       // of the users
 	password   string       // of each of them
 	mail       string       // pattern of a user's Maildir, with %s
 	queue      []string     // directories of its queue
 	roots      func() []int // the processes that it is made of
 	stop       func()
-	fresh      [2]float64 // MB of PSS and RSS before the idle rows
+	fresh      float64 // MB of PSS before the idle rows
 }
 
 func (p *peer) user(n int) string    { return fmt.Sprintf("u%02d@%s", n%users, p.domain) }

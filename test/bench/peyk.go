@@ -14,7 +14,7 @@ import (
 func startPeyk(bin, dir string, messages int) (*peer, error) {
 	env := filepath.Join(dir, "sandbox.env")
 	cmd, err := background(exists(env), filepath.Join(bin, "mailctl"), "sandbox", "-dir", dir,
-		"-set", "relay-networks=127.0.0.0/8", "-set", "imap-plaintext-login=127.0.0.0/8")
+		"-set", "relay-networks=127.0.0.0/8", "-set", "imap-plaintext-login=127.0.0.0/8", "-set", "pop3-plaintext-login=127.0.0.0/8")
 	if err != nil {
 		return nil, err
 	}
@@ -31,6 +31,7 @@ func startPeyk(bin, dir string, messages int) (*peer, error) {
 	}
 	spool := filepath.Join(dir, "spool")
 	return &peer{name: "peyk", smtp: at["PEYK_SMTP"], submission: at["PEYK_SUBMISSION"], imap: at["PEYK_IMAP"],
+		imaps: at["PEYK_IMAPS"], pop3: at["PEYK_POP3"],
 		domain: "example.test", password: "bench", mail: mail + "/%s/Maildir",
 		queue: []string{filepath.Join(spool, "drop", "new"), filepath.Join(spool, "queue")},
 		roots: pidsOf(filepath.Join(dir, "run")), stop: end(cmd)}, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +16,7 @@ const ticks = 100
 type process struct {
 	parent int
 	cpu    float64 // seconds, with those of children that have ended
+	ended  float64 // seconds of those
 }
 
 // cpu returns the CPU seconds of all processes of a server, those that ended
@@ -23,6 +25,23 @@ func (p *peer) cpu() float64 {
 	total := 0.0
 	for _, one := range p.tree() {
 		total += one.cpu
+	}
+	return total
+}
+
+// cpuTime is cpu, with the resolution of nanoseconds for processes that live
+// on.
+func (p *peer) cpuTime() float64 {
+	total := 0.0
+	for pid, one := range p.tree() {
+		total += one.ended
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		for _, file := range files {
+			b, _ := os.ReadFile(file)
+			ran, _, _ := strings.Cut(string(b), " ")
+			n, _ := strconv.ParseFloat(ran, 64)
+			total += n / 1e9
+		}
 	}
 	return total
 }
@@ -127,12 +146,12 @@ func processes() map[int]process {
 			continue
 		}
 		parent, _ := strconv.Atoi(f[1])
-		sum := 0.0
-		for _, field := range f[11:15] { // utime stime cutime cstime
+		sums := [2]float64{}
+		for i, field := range f[11:15] { // utime stime cutime cstime
 			n, _ := strconv.ParseFloat(field, 64)
-			sum += n
+			sums[i/2] += n
 		}
-		all[pid] = process{parent, sum / ticks}
+		all[pid] = process{parent, (sums[0] + sums[1]) / ticks, sums[1] / ticks}
 	}
 	return all
 }
