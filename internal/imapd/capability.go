@@ -15,7 +15,7 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
-	imap.CapSearchRes, imap.CapWithin}
+	imap.CapSearchRes, imap.CapWithin, imap.CapCondStore, imap.CapQResync}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {
@@ -104,24 +104,6 @@ func (p *parser) idFields() error {
 		_, err := p.nstring()
 		return err
 	})
-}
-
-// enable: RFC 5161. There is nothing to enable yet, and what is unknown is
-// ignored.
-func (s *session) enable(p *parser) (reply, error) {
-	for first := true; first || !p.done(); first = false {
-		if err := p.sp(); err != nil {
-			return reply{}, err
-		}
-		if _, err := p.atom(); err != nil {
-			return reply{}, err
-		}
-	}
-	if err := p.end(); err != nil {
-		return reply{}, err
-	}
-	s.untagged("ENABLED")
-	return reply{}, nil
 }
 
 // namespace: RFC 2342.

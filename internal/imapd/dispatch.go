@@ -142,7 +142,7 @@ func (s *session) dispatch(p *parser) (reply, error) {
 	}
 	p.uid = strings.HasPrefix(name, "UID ")
 	r, err := c.run(s, p)
-	if news := s.news(err, !c.fixed); news != nil {
+	if news := s.news(err, !c.fixed && !p.numbered); news != nil {
 		return r, news
 	}
 	return r, err
@@ -213,5 +213,5 @@ func (s *session) news(err error, expunge bool) error {
 func isRefusal(err error) bool {
 	var wire *imap.Error
 	var st *status.Error
-	return errors.As(err, &wire) && wire.Type == imap.StatusResponseTypeNo || errors.As(err, &st)
+	return errors.As(err, &wire) && wire.Type == imap.StatusResponseTypeNo || errors.As(err, &st) || isStoreError(err)
 }

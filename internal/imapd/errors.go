@@ -28,6 +28,12 @@ func bad(format string, args ...any) error {
 	return &imap.Error{Type: imap.StatusResponseTypeBad, Text: fmt.Sprintf(format, args...)}
 }
 
+// isBad reports whether err is answered with BAD.
+func isBad(err error) bool {
+	var wire *imap.Error
+	return errors.As(err, new(*syntaxError)) || errors.As(err, &wire) && wire.Type == imap.StatusResponseTypeBad
+}
+
 // Response codes that go-imap has no name for.
 const (
 	codeExpungeIssued imap.ResponseCode = "EXPUNGEISSUED" // RFC 5530

@@ -84,6 +84,9 @@ func (s *session) sendESearch(p *parser, q *query, found outcome) error {
 	if q.counts {
 		s.text(" COUNT ", strconv.Itoa(found.count()))
 	}
+	if q.keys.modSeq() && found.count() > 0 { // RFC 7162 §3.1.10
+		s.text(" MODSEQ ", s.highestOf(q, found))
+	}
 	if q.page != nil {
 		if err := s.sendPage(p, *q.page, found); err != nil {
 			return err

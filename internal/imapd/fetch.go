@@ -17,6 +17,8 @@ type request struct {
 	sections []section
 	seen     bool // one of the sections sets \Seen
 	content  bool // the file must be opened
+	since    bool // CHANGEDSINCE was given (RFC 7162 §3.1.4.1)
+	vanished bool // VANISHED too (RFC 7162 §3.2.6)
 }
 
 // fetch: RFC 3501 §6.4.5.
@@ -29,11 +31,20 @@ func (s *session) fetch(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if r.ModSeq {
+		s.aware()
+	}
 	r.UID = r.UID || p.uid // RFC 3501 §6.4.8
 	r.seen = r.seen && !s.sel.readOnly
 	gone := 0
 	var read []uint32
+	if r.vanished {
+		s.sendVanishedSince(set, r.ChangedSince, nil)
+	}
 	err = in.each(func(i int) error {
+		if r.since && s.sel.view.At(i).ModSeq <= r.ChangedSince {
+			return nil
+		}
 		err := s.fetchOne(i, r)
 		if errors.Is(err, mailbox.ErrGone) {
 			gone++
@@ -61,6 +72,9 @@ func (s *session) markSeen(uids []uint32) error {
 	if _, err := s.sel.folder.Store(uids, mailbox.Change{Op: mailbox.Add, Flags: mailbox.Seen}); err != nil {
 		return stored(err)
 	}
+	if s.on.has(condstore) {
+		return s.announce(announcement{}) // RFC 7162 §3.2.4: with their mod-sequences
+	}
 	return s.announce(announcement{quiet: func(was, is *mailbox.Message) bool {
 		_, mine := slices.BinarySearch(uids, is.UID)
 		return mine && is.Flags == was.Flags|mailbox.Seen && is.Keywords == was.Keywords
@@ -80,9 +94,7 @@ func (s *session) fetchOne(i int, r *request) error {
 		defer l.close(s.srv)
 	}
 	mark, flushes := len(s.out), s.flushes
-	s.out = append(s.out, "* "...)
-	s.out = appendUint(s.out, uint32(i+1))
-	s.out = append(s.out, " FETCH ("...)
+	s.beginFetch(i)
 	if err := s.fetchItems(m, l, r); err != nil {
 		if s.flushes != flushes {
 			return &brokenError{err} // half of the answer is on its way
@@ -111,13 +123,18 @@ func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
 		s.item("UID ")
 		s.out = appendUint(s.out, m.UID)
 	}
-	flags, newly := m.Flags, r.seen && m.Flags&mailbox.Seen == 0
+	// A client that knows mod-sequences is told of \Seen together with one.
+	flags, newly := m.Flags, r.seen && m.Flags&mailbox.Seen == 0 && !s.on.has(condstore)
 	if newly {
 		flags |= mailbox.Seen
 	}
 	if r.Flags || newly {
 		s.item("FLAGS ")
 		s.out = s.sel.appendFlagSet(s.out, m, flags)
+	}
+	if r.ModSeq {
+		s.item("")
+		s.appendModSeq(m)
 	}
 	if r.InternalDate {
 		if err := s.appendDate(m.UID); err != nil {
@@ -200,6 +217,9 @@ func (p *parser) fetchArguments() (imap.SeqSet, *request, error) {
 	} else {
 		err = p.fetchItem(r, true)
 	}
+	if err == nil {
+		err = p.fetchModifiers(r)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -221,6 +241,8 @@ func (p *parser) fetchItem(r *request, alone bool) error {
 		r.InternalDate = true
 	case "RFC822.SIZE":
 		r.RFC822Size = true
+	case "MODSEQ":
+		r.ModSeq = true
 	default:
 		r.content = true
 		return p.contentItem(r, word)

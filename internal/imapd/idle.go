@@ -81,6 +81,7 @@ func (s *session) tellNews() error {
 	if err := s.announce(announcement{expunge: true}); err != nil {
 		return err
 	}
+	s.settle(nil)
 	return s.send()
 }
 

@@ -97,6 +97,8 @@ func (m *matcher) test(k *key) test {
 		return func(_ int, msg *mailbox.Message) bool { return msg.Size > k.n }
 	case keySmaller:
 		return func(_ int, msg *mailbox.Message) bool { return msg.Size < k.n }
+	case keyModSeq:
+		return func(_ int, msg *mailbox.Message) bool { return msg.ModSeq >= uint64(k.n) }
 	case keyFlag, keyKeyword, keyAll:
 		return m.conjunction([]*key{k})
 	case keyAnd:

@@ -26,6 +26,7 @@ type parser struct {
 	octets   int64  // in all of them
 	depth    int    // of parentheses around pos
 	uid      bool   // it is a UID command
+	numbered bool   // sequence numbers are among its search keys
 	ended    bool   // the command was taken in whole, or its rest was thrown away
 }
 

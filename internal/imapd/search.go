@@ -20,6 +20,9 @@ func (s *session) search(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
+	if q.keys.modSeq() {
+		s.aware()
+	}
 	found, err := s.compile(s.sel, q.keys).find()
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
@@ -52,6 +55,9 @@ func (s *session) found(p *parser, q *query, name string, found outcome) (reply,
 		if err := s.relieve(); err != nil {
 			return reply{}, err
 		}
+	}
+	if q.keys.modSeq() && found.count() > 0 { // RFC 7162 §3.1.6
+		s.text(" (MODSEQ ", s.highestOf(q, found), ")")
 	}
 	s.text("\r\n")
 	return reply{}, nil

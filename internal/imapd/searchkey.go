@@ -35,6 +35,7 @@ const (
 	keyRecent
 	keyLarger
 	keySmaller
+	keyModSeq
 	keySince
 	keyBefore
 	keyOlder
@@ -96,6 +97,7 @@ func (p *parser) searchKey(q *query) (*key, error) {
 		return &key{op: keyUID, set: set}, err // RFC 5182 §2.1
 	case isDigit(c) || c == '*':
 		set, err := p.numbers(false)
+		p.numbered = true
 		return &key{op: keyNumber, set: set}, err
 	}
 	word, err := p.word()
@@ -219,6 +221,8 @@ func (p *parser) dateKey(_ *query, word string) (*key, error) {
 func (p *parser) numberKey(_ *query, word string) (k *key, err error) {
 	k = &key{}
 	switch word {
+	case "MODSEQ":
+		return p.modSeqKey()
 	case "LARGER":
 		k.op = keyLarger
 	case "SMALLER":

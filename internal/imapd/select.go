@@ -1,7 +1,6 @@
 package imapd
 
 import (
-	"errors"
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
@@ -12,42 +11,61 @@ import (
 
 // selectMailbox: RFC 3501 §6.3.1.
 func (s *session) selectMailbox(p *parser) (reply, error) {
-	return s.choose(p, imap.SelectOptions{})
+	return s.choose(p, selecting{})
 }
 
 // examineMailbox: RFC 3501 §6.3.2.
 func (s *session) examineMailbox(p *parser) (reply, error) {
-	return s.choose(p, imap.SelectOptions{ReadOnly: true})
+	return s.choose(p, selecting{SelectOptions: imap.SelectOptions{ReadOnly: true}})
 }
 
-func (s *session) choose(p *parser, o imap.SelectOptions) (reply, error) {
-	name, err := p.oneName()
-	if errors.As(err, new(*syntaxError)) {
+func (s *session) choose(p *parser, o selecting) (reply, error) {
+	err := p.selectArguments(&o)
+	if isBad(err) {
 		return reply{}, err
 	}
-	s.deselect() // also when the new one cannot be selected
+	if s.sel != nil {
+		s.deselect()                                                    // also when the new one cannot be selected
+		s.untagged("OK [CLOSED] what follows is about another mailbox") // RFC 7162 §3.2.11
+	}
 	if err != nil {
 		return reply{}, err
 	}
-	f, err := s.account.Folder(name)
-	if err != nil {
-		return reply{}, stored(err)
+	if o.CondStore {
+		s.aware()
 	}
-	sel := &selected{folder: f, name: name, readOnly: o.ReadOnly}
-	sel.snap, err = sel.refresh(s)
-	if err != nil {
-		f.Close()
-		return reply{}, stored(err)
+	if err := s.enterMailbox(o); err != nil {
+		return reply{}, err
 	}
-	sel.view, sel.keywords = sel.snap.Messages, sel.snap.Keywords
-	sel.recent = recentIn(sel.view)
-	s.sel, s.state = sel, imap.ConnStateSelected
 	s.describe()
-	s.log.Event(eventlog.Selected, "folder", name, "messages", sel.view.Len(), "readonly", o.ReadOnly)
+	if o.sync != nil {
+		if err := s.resync(o.sync); err != nil {
+			return reply{}, err
+		}
+	}
+	s.log.Event(eventlog.Selected, "folder", o.name, "messages", s.sel.view.Len(), "readonly", o.ReadOnly)
 	if o.ReadOnly {
 		return reply{code: "READ-ONLY", text: "look, but do not touch"}, nil
 	}
 	return reply{code: "READ-WRITE", text: "selected"}, nil
+}
+
+// enterMailbox makes a mailbox the selected one.
+func (s *session) enterMailbox(o selecting) error {
+	f, err := s.account.Folder(o.name)
+	if err != nil {
+		return stored(err)
+	}
+	sel := &selected{folder: f, name: o.name, readOnly: o.ReadOnly}
+	sel.snap, err = sel.refresh(s)
+	if err != nil {
+		f.Close()
+		return stored(err)
+	}
+	sel.view, sel.keywords, sel.synced = sel.snap.Messages, sel.snap.Keywords, sel.snap.HighestModSeq
+	sel.recent = recentIn(sel.view)
+	s.sel, s.state = sel, imap.ConnStateSelected
+	return nil
 }
 
 // oneName takes a mailbox name as the only argument.
@@ -87,6 +105,7 @@ func (s *session) describe() {
 	}
 	s.untagged("OK [UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.snap.UIDValidity), 10), "] UIDs are good with this")
 	s.untagged("OK [UIDNEXT ", strconv.FormatUint(uint64(s.sel.snap.UIDNext), 10), "] the next UID")
+	s.sendHighest()
 }
 
 // deselect leaves the selected mailbox.
@@ -95,7 +114,7 @@ func (s *session) deselect() {
 		return
 	}
 	s.sel.folder.Close()
-	s.sel = nil
+	s.sel, s.owes = nil, false
 	s.cursor = cursor{}
 	s.state = imap.ConnStateAuthenticated
 }

@@ -45,6 +45,8 @@ type session struct {
 	failures int // logins that failed
 	count    counters
 	flushes  int // how often output went out
+	on       features
+	owes     bool // the highest mod-sequence must be told with the tagged answer
 
 	firstItem bool // of the FETCH answer that is being written
 	cursor    cursor
@@ -158,6 +160,7 @@ func (s *session) complete(p *parser, r reply, err error) error {
 		return nil
 	}
 	if err != nil {
+		s.settle(nil)
 		err = s.complain(p, err)
 		if err == nil && s.state == imap.ConnStateLogout {
 			err = errLogout
@@ -167,6 +170,7 @@ func (s *session) complete(p *parser, r reply, err error) error {
 	if r.text == "" {
 		r.text = "done"
 	}
+	s.settle(&r)
 	s.text(p.tag, " OK ")
 	if r.code != "" {
 		s.text("[", r.code, "] ")

@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/emersion/go-imap/v2"
@@ -31,6 +32,9 @@ func (s *session) status(p *parser) (reply, error) {
 	name, err := decodeName(raw)
 	if err != nil {
 		return reply{}, err
+	}
+	if slices.Contains(items, "HIGHESTMODSEQ") {
+		s.aware()
 	}
 	return reply{}, s.statusOf(name, items)
 }
@@ -76,6 +80,8 @@ func statusFlag(o *imap.StatusOptions, item string) *bool {
 		return &o.NumDeleted
 	case "SIZE":
 		return &o.Size
+	case "HIGHESTMODSEQ":
+		return &o.HighestModSeq
 	}
 	return nil
 }
@@ -112,6 +118,8 @@ func statusValue(snap *mailbox.Snapshot, item string) int64 {
 		return int64(snap.UIDNext)
 	case "UIDVALIDITY":
 		return int64(snap.UIDValidity)
+	case "HIGHESTMODSEQ":
+		return int64(snap.HighestModSeq)
 	}
 	var n int64
 	for _, m := range snap.Messages.All() {

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -9,7 +10,19 @@ import (
 	"peyk/internal/mailbox"
 )
 
-// store: RFC 3501 §6.4.6.
+// storing is a parsed STORE.
+type storing struct {
+	imap.StoreFlags
+	imap.StoreOptions
+	conditional bool // UNCHANGEDSINCE was given (RFC 7162 §3.1.3)
+}
+
+func (c *storing) change() mailbox.Change {
+	flags, keywords := split(c.Flags)
+	return mailbox.Change{Op: opOf(c.Op), Flags: flags, Keywords: keywords}
+}
+
+// store: RFC 3501 §6.4.6, RFC 7162 §3.1.3.
 func (s *session) store(p *parser) (reply, error) {
 	set, change, err := p.storeArguments()
 	if err != nil {
@@ -22,22 +35,35 @@ func (s *session) store(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if change.conditional {
+		s.aware()
+	}
 	uids := s.sel.uids(in)
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
-	flags, keywords := split(change.Flags)
-	if _, err := s.sel.folder.Store(uids, mailbox.Change{Op: opOf(change.Op), Flags: flags, Keywords: keywords}); err != nil {
+	modified, err := s.storeUnchanged(uids, change)
+	if err != nil && !errors.Is(err, mailbox.ErrGone) {
 		return reply{}, stored(err)
 	}
 	s.count.stored += len(uids)
-	return reply{}, s.tellStored(uids, change, flags, keywords)
+	if e := s.tellStored(uids, modified, change); e != nil {
+		return reply{}, e
+	}
+	if len(modified) == 0 {
+		return reply{}, stored(err)
+	}
+	code := s.modifiedCode(p, modified)
+	if err != nil {
+		return reply{}, no(imap.ResponseCode(code), "some of the messages are gone")
+	}
+	return reply{code: code, text: "some of the messages were changed meanwhile"}, nil
 }
 
 // tellStored sends the new flags; with .SILENT only those that are not what
 // the client expects.
-func (s *session) tellStored(uids []uint32, change imap.StoreFlags, flags mailbox.Flags, keywords []string) error {
-	op := opOf(change.Op)
+func (s *session) tellStored(uids, modified []uint32, change storing) error {
+	c := change.change()
 	quiet := func(was, is *mailbox.Message) bool {
 		if _, ok := slices.BinarySearch(uids, is.UID); !ok {
 			return false
@@ -45,24 +71,41 @@ func (s *session) tellStored(uids []uint32, change imap.StoreFlags, flags mailbo
 		if !change.Silent {
 			return true // it will be sent below
 		}
-		bits, _ := keywordBits(s.sel.keywords, keywords)
-		return is.Flags == apply(op, was.Flags, flags) && is.Keywords == apply(op, was.Keywords, bits)
+		bits, _ := keywordBits(s.sel.keywords, c.Keywords)
+		return is.Flags == apply(c.Op, was.Flags, c.Flags) && is.Keywords == apply(c.Op, was.Keywords, bits)
 	}
+	before := s.sel.view
 	if err := s.announce(announcement{quiet: quiet}); err != nil {
 		return err
 	}
-	if change.Silent {
-		return nil
-	}
 	for _, uid := range uids {
-		if i, ok := s.sel.view.Index(uid); ok {
+		i, ok := s.sel.view.Index(uid)
+		if _, there := s.sel.snap.Messages.Index(uid); !ok || !there {
+			continue
+		}
+		was, _ := before.Index(uid)
+		changed := before.At(was).ModSeq != s.sel.view.At(i).ModSeq
+		switch {
+		case !change.Silent || slices.Contains(modified, uid):
 			s.sendFlags(i)
+		case change.conditional || changed && s.on.has(condstore):
+			s.sendModSeq(i) // RFC 7162 §3.1.3: even with .SILENT
 		}
 		if err := s.relieve(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendModSeq sends the mod-sequence of the message at index i.
+func (s *session) sendModSeq(i int) {
+	m := s.sel.view.At(i)
+	s.beginFetch(i)
+	s.out = append(s.out, "UID "...)
+	s.out = append(appendUint(s.out, m.UID), ' ')
+	s.appendModSeq(m)
+	s.out = append(s.out, ")\r\n"...)
 }
 
 func apply[T mailbox.Flags | uint64](op mailbox.Op, was, given T) T {
@@ -85,7 +128,7 @@ func opOf(op imap.StoreFlagsOp) mailbox.Op {
 	return mailbox.Replace
 }
 
-func (p *parser) storeArguments() (set imap.SeqSet, change imap.StoreFlags, err error) {
+func (p *parser) storeArguments() (set imap.SeqSet, change storing, err error) {
 	if err = p.sp(); err != nil {
 		return
 	}
@@ -95,7 +138,10 @@ func (p *parser) storeArguments() (set imap.SeqSet, change imap.StoreFlags, err 
 	if err = p.sp(); err != nil {
 		return
 	}
-	if change, err = p.storeItem(); err != nil {
+	if err = p.storeModifiers(&change); err != nil {
+		return
+	}
+	if change.StoreFlags, err = p.storeItem(); err != nil {
 		return
 	}
 	if err = p.sp(); err != nil {

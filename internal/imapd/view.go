@@ -21,10 +21,14 @@ type selected struct {
 	// view holds the messages that the client knows of; a sequence number is
 	// an index into it plus one.
 	view     mailbox.List
-	keywords []string    // names of the bits in view
-	held     int         // messages of view that are gone, but not announced as expunged
-	recent   []uint32    // UIDs that are \Recent in this session, ascending
-	saved    imap.SeqSet // UIDs that "$" stands for
+	keywords []string // names of the bits in view
+	// behind: the view is not what snap has, since messages that are gone are
+	// held in it, or others are left out, by the announcement that was last made.
+	behind bool
+	last   announcement
+	synced uint64      // the client knows of all that happened up to this mod-sequence
+	recent []uint32    // UIDs that are \Recent in this session, ascending
+	saved  imap.SeqSet // UIDs that "$" stands for
 }
 
 // An announcement says how to tell the client what is new.
@@ -43,7 +47,7 @@ func (s *session) announce(a announcement) error {
 	if err != nil {
 		return s.lost(err)
 	}
-	if snap.Generation == sel.snap.Generation && (sel.held == 0 || !a.expunge) {
+	if snap.Generation == sel.snap.Generation && (!sel.behind || sel.last.expunge == a.expunge) {
 		return nil
 	}
 	if snap.UIDValidity != sel.snap.UIDValidity {
@@ -53,12 +57,15 @@ func (s *session) announce(a announcement) error {
 	sel.newKeywords(s, snap)
 	m := merger{s: s, a: a, old: sel.view, now: snap.Messages}
 	m.merge()
-	sel.view, sel.held, sel.snap = m.result(), m.held, snap
+	s.sendVanished(m.gone)
+	sel.view, sel.snap, sel.behind, sel.last = m.result(), snap, m.differs, a
+	if !m.differs {
+		sel.synced = snap.HighestModSeq
+	}
 	if m.added > 0 {
 		s.exists()
 	}
-	m.sendFlags()
-	return nil
+	return m.sendFlags()
 }
 
 func (sel *selected) refresh(s *session) (*mailbox.Snapshot, error) {
@@ -98,11 +105,12 @@ type merger struct {
 	s        *session
 	a        announcement
 	old, now mailbox.List
-	differs  bool  // the new view is not now
-	held     int   // gone, but kept in out
-	added    int   // new in the view
-	dropped  int   // announced as expunged
-	changed  []int // indexes into the new view
+	differs  bool     // the new view is not now
+	held     int      // gone, but kept in out
+	added    int      // new in the view
+	dropped  int      // announced as expunged
+	gone     []uint32 // of these, for VANISHED
+	changed  []int    // indexes into the new view
 }
 
 func (m *merger) merge() {
@@ -131,7 +139,11 @@ func (m *merger) vanished(i int) {
 		m.held++
 		return
 	}
-	m.s.untagged(strconv.Itoa(i-m.dropped+1), " EXPUNGE")
+	if m.s.on.has(qresync) {
+		m.gone = append(m.gone, m.old.At(i).UID)
+	} else {
+		m.s.untagged(strconv.Itoa(i-m.dropped+1), " EXPUNGE")
+	}
 	m.s.forget(m.old.At(i).UID)
 	m.dropped++
 }
@@ -145,7 +157,8 @@ func (m *merger) arrived(is *mailbox.Message) {
 
 func (m *merger) stayed(i, j int) {
 	was, is := m.old.At(i), m.now.At(j)
-	if (was.Flags != is.Flags || was.Keywords != is.Keywords) && (m.a.quiet == nil || !m.a.quiet(was, is)) {
+	differs := was.Flags != is.Flags || was.Keywords != is.Keywords || m.s.on.has(condstore) && was.ModSeq != is.ModSeq
+	if differs && (m.a.quiet == nil || !m.a.quiet(was, is)) {
 		m.changed = append(m.changed, i-m.dropped)
 	}
 }
@@ -174,21 +187,36 @@ func (m *merger) result() mailbox.List {
 	return mailbox.ListOf(out)
 }
 
-func (m *merger) sendFlags() {
+func (m *merger) sendFlags() error {
 	for _, i := range m.changed {
 		m.s.sendFlags(i)
+		if err := m.s.relieve(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-// sendFlags sends the flags of the message at index i.
-func (s *session) sendFlags(i int) {
-	msg := s.sel.view.At(i)
+// beginFetch begins the answer for the message at index i.
+func (s *session) beginFetch(i int) {
 	s.out = append(s.out, "* "...)
 	s.out = appendUint(s.out, uint32(i+1))
-	s.out = append(s.out, " FETCH (UID "...)
+	s.out = append(s.out, " FETCH ("...)
+}
+
+// sendFlags sends the flags of the message at index i, with what a client
+// that knows mod-sequences must be told beside them (RFC 7162 §3.2.4).
+func (s *session) sendFlags(i int) {
+	msg := s.sel.view.At(i)
+	s.beginFetch(i)
+	s.out = append(s.out, "UID "...)
 	s.out = appendUint(s.out, msg.UID)
 	s.out = append(s.out, " FLAGS "...)
 	s.out = s.sel.appendFlags(s.out, msg)
+	if s.on.has(condstore) {
+		s.out = append(s.out, ' ')
+		s.appendModSeq(msg)
+	}
 	s.out = append(s.out, ")\r\n"...)
 }
 
