@@ -69,13 +69,13 @@ LOGGEROPTS=""
 // Without an entry in passwd, Courier waits for its file alteration monitor at
 // every SELECT.
 const courierStart = `set -e
-mkdir -p /etc/courier /run/courier /usr/lib/courier /usr/lib/courier-authlib /usr/lib/gamin %[2]s/run/authdaemon
+mkdir -p /etc/courier /run/courier /usr/lib/courier /usr/lib/courier-authlib %[2]s/run/authdaemon
 cp %[1]s/etc/courier/imapd %[1]s/etc/courier/pop3d %[2]s/etc/
 cp /etc/passwd %[2]s/etc/passwd
 echo 'peykbench:x:%[5]d:%[5]d::/nonexistent:/bin/sh' >>%[2]s/etc/passwd
 mount --bind %[2]s/etc/passwd /etc/passwd
 mount --bind %[1]s/usr/lib/courier /usr/lib/courier
-mount --bind %[1]s/usr/lib/gamin /usr/libexec
+mount --bind %[1]s/usr/libexec /usr/libexec
 mount --bind %[1]s/usr/lib/courier-authlib /usr/lib/courier-authlib
 mount --bind %[2]s/etc /etc/courier
 mount --bind %[2]s/run /run/courier
