@@ -152,7 +152,8 @@ func (h *Host) writeCache(path string, data []byte) error {
 	return err
 }
 
-// DropCaches removes what can be rebuilt from the mail: the folder caches.
+// DropCaches removes what can be rebuilt from the mail: the caches of folders and of
+// message facts.
 func (a *Account) DropCaches() error {
 	dirs, err := folderDirs(a.root)
 	if err != nil {
@@ -161,8 +162,10 @@ func (a *Account) DropCaches() error {
 	var errs []error
 	for _, dir := range dirs {
 		f := &Folder{host: a.host, dir: filepath.Join(a.root, dir)}
-		if err := os.Remove(f.cachePath()); err != nil && !os.IsNotExist(err) {
-			errs = append(errs, err)
+		for _, path := range []string{f.cachePath(), f.factsPath()} {
+			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -10,7 +10,7 @@ import (
 )
 
 // Need says which facts about a message are wanted.
-type Need uint8
+type Need uint16
 
 // What Facts can hold. NeedEnvelope and NeedFields ask for the header only;
 // all others make a message be read whole, once.
@@ -20,6 +20,7 @@ const (
 	NeedStructure      // Structure
 	NeedBody           // Body
 	NeedID             // ID
+	NeedPreview        // Preview
 )
 
 // needsHeader are the facts that are in the header.
@@ -33,6 +34,7 @@ type Facts struct {
 	Structure []byte // BODYSTRUCTURE, with its parentheses
 	Body      []byte // BODY, the same without extension data
 	ID        string // a hash of the content: copies share it (EMAILID, RFC 8474 §5.1)
+	Preview   string // PREVIEW, at most 200 characters
 	ThreadID  string // THREADID (RFC 8474 §5.2); empty: the message names no message
 
 	// Fields are the header fields of CachedFields, as they stand in the
@@ -40,6 +42,7 @@ type Facts struct {
 	Fields      []byte
 	FieldsWhole bool // false: they are too long, and Fields is empty
 	others      names
+	preview     []byte
 }
 
 // CachedFields are the header fields that clients ask for in lists of
@@ -106,31 +109,22 @@ func (f *Folder) Facts(uid uint32, need Need) (*Facts, error) {
 
 // EachFacts calls do with the facts of each message, in the order of uids,
 // until do returns an error. err is what kept the facts of one message from
-// being known, ErrGone when it was expunged. The facts may be kept. While do
-// works, messages ahead of it are read; nothing more is read after the return.
+// being known, ErrGone when it was expunged. The facts hold until do returns.
+// While do works, messages ahead of it are read; nothing more is read after
+// the return.
 func (f *Folder) EachFacts(uids iter.Seq[uint32], need Need, do func(uid uint32, facts *Facts, err error) error) error {
+	w := f.newWalk(need)
+	defer w.close()
 	for uid := range uids {
-		facts, err := f.learn(uid, need)
-		if err := do(uid, facts, err); err != nil {
+		if err := w.push(uid, do); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.drain(do)
 }
 
-// headerFacts takes the facts from a header; whole tells that it was not cut.
-func (a *Facts) headerFacts(header []byte, whole bool, need Need) {
-	if need&NeedEnvelope != 0 {
-		a.Envelope = append(a.Envelope, '(')
-		a.Envelope = append(mimescan.AppendEnvelope(a.Envelope, header[:min(len(header), mimescan.MaxHeader)]), ')')
-		a.Have |= NeedEnvelope
-	}
-	if need&NeedFields != 0 {
-		a.takeFields(header, whole)
-		a.Have |= NeedFields
-	}
-}
-
+// takeFields keeps the fields of CachedFields; whole tells that the header was
+// not cut.
 func (a *Facts) takeFields(header []byte, whole bool) {
 	a.FieldsWhole = whole
 	if !whole {

@@ -10,45 +10,67 @@ import (
 	"peyk/internal/mimescan"
 )
 
-// learn reads the facts from a message's file.
+// headerRead is how much is read when only the header is wanted.
+const headerRead = 8 << 10
+
+// factsIn takes the facts from the beginning of a message, or from all of it.
+// It returns nil when there is not enough of it.
+func factsIn(data []byte, whole bool, need Need) *Facts {
+	header, ended := cutHeader(data)
+	if !whole && (!ended || need&^needsHeader != 0) || len(header) > mimescan.MaxHeader {
+		return nil
+	}
+	a := &Facts{}
+	if need&(NeedStructure|NeedBody) != 0 {
+		a.takeStructure(mimescan.ScanBytes(data), need)
+	}
+	a.takeHeader(header, true)
+	if need&NeedID != 0 {
+		sum := sha256.Sum256(data)
+		a.takeID(sum[:])
+	}
+	return a
+}
+
+// learn reads the facts from a message's file, through a small buffer.
 func (f *Folder) learn(uid uint32, need Need) (*Facts, error) {
 	file, err := f.Open(uid)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	facts, err := f.host.factsOf(file, need)
-	return facts, temporary("cannot read the message", f.dir, err)
+	f.host.count.fileReads.Add(1)
+	a, err := factsOf(file, need)
+	return a, temporary("cannot read the message", f.dir, err)
 }
 
-// headerRead is how much is read when only the header is wanted.
-const headerRead = 8 << 10
-
-func (h *Host) factsOf(file *os.File, need Need) (*Facts, error) {
-	h.count.fileReads.Add(1)
+func factsOf(file *os.File, need Need) (*Facts, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	if need&^needsHeader == 0 {
-		return headerOnly(file, info.Size(), need)
-	}
-	return wholeMessage(file, info.Size(), need)
-}
-
-func headerOnly(r io.ReaderAt, size int64, need Need) (*Facts, error) {
-	facts := &Facts{}
-	first := make([]byte, min(size, headerRead))
-	if _, err := r.ReadAt(first, 0); err != nil && err != io.EOF {
+	size := info.Size()
+	a := &Facts{}
+	header, span, err := mimescan.ReadHeader(file, size, mimescan.MaxHeader)
+	if err != nil {
 		return nil, err
 	}
-	if header, whole := cutHeader(first); whole || size <= headerRead {
-		facts.headerFacts(header, true, need)
-		return facts, nil
+	if need&(NeedStructure|NeedBody) != 0 {
+		root, err := mimescan.Scan(file, size)
+		if err != nil {
+			return nil, err
+		}
+		a.takeStructure(root, need)
 	}
-	header, span, err := mimescan.ReadHeader(r, size, mimescan.MaxHeader)
-	facts.headerFacts(header, span.Len() == int64(len(header)), need)
-	return facts, err
+	a.takeHeader(header, span.Len() == int64(len(header)))
+	if need&NeedID != 0 {
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(file, 0, size)); err != nil {
+			return nil, err
+		}
+		a.takeID(sum.Sum(nil))
+	}
+	return a, nil
 }
 
 // cutHeader returns the header of a message, with its empty line.
@@ -66,27 +88,26 @@ func cutHeader(data []byte) (header []byte, whole bool) {
 	return data, false
 }
 
-func wholeMessage(r io.ReaderAt, size int64, need Need) (*Facts, error) {
-	facts, err := headerOnly(r, size, need&needsHeader)
-	if err != nil {
-		return nil, err
+// takeHeader takes all facts of the header, since they cost little.
+func (a *Facts) takeHeader(header []byte, whole bool) {
+	if a.Envelope == nil {
+		a.Envelope = append(mimescan.AppendEnvelope([]byte{'('}, header), ')')
 	}
-	if need&(NeedStructure|NeedBody) != 0 {
-		root, err := mimescan.Scan(r, size)
-		if err != nil {
-			return nil, err
-		}
-		facts.Structure = root.AppendBodyStructure(nil, true)
-		facts.Body = root.AppendBodyStructure(nil, false)
-		facts.Have |= NeedStructure | NeedBody
+	a.takeFields(header, whole)
+	a.Have |= NeedEnvelope | NeedFields
+}
+
+func (a *Facts) takeStructure(root *mimescan.Part, need Need) {
+	a.Envelope = append(append([]byte{'('}, root.Envelope...), ')')
+	a.Structure = root.AppendBodyStructure(nil, true)
+	a.Have |= NeedStructure
+	if need&NeedBody != 0 {
+		a.Body = root.AppendBodyStructure(nil, false)
+		a.Have |= NeedBody
 	}
-	if need&NeedID != 0 {
-		sum := sha256.New()
-		if _, err := io.Copy(sum, io.NewSectionReader(r, 0, size)); err != nil {
-			return nil, err
-		}
-		facts.ID = "M" + hex.EncodeToString(sum.Sum(nil)[:16])
-		facts.Have |= NeedID
-	}
-	return facts, nil
+}
+
+func (a *Facts) takeID(sum []byte) {
+	a.ID = "M" + hex.EncodeToString(sum[:16])
+	a.Have |= NeedID
 }

@@ -40,6 +40,7 @@ type Folder struct {
 	verifyAt           time.Time // if our own change made curStamp: look again then
 	scanTook           time.Duration
 	saved              savedCache
+	facts              factsFile
 
 	notify    sync.Mutex
 	changed   chan struct{}
@@ -51,6 +52,7 @@ func newFolder(a *Account, name, dir string) *Folder {
 	f := &Folder{account: a, host: a.host, name: name, dir: dir,
 		absent: make(map[string]uint32), recent: make(map[uint32]bool), marked: make(map[uint32]bool), limbo: make(map[uint32]time.Time),
 		changed: make(chan struct{}), expecting: make(map[string]int)}
+	f.facts.path, f.facts.host = f.factsPath(), a.host
 	a.host.watch.add(f)
 	return f
 }
@@ -72,6 +74,7 @@ func (f *Folder) Close() {
 		return
 	}
 	a.host.watch.remove(f)
+	f.facts.close(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.saveCache()

@@ -120,7 +120,8 @@ type hit struct {
 }
 
 type scanner struct {
-	r      *bufio.Reader
+	r      *bufio.Reader // nil: the message is in data
+	data   []byte        // what is left of it
 	err    error
 	at     mark
 	before mark // before the end of the last line
@@ -144,6 +145,14 @@ func Scan(r io.ReaderAt, size int64) (*Part, error) {
 	root := &Part{}
 	s.part(root, 0, true, false)
 	return root, s.err
+}
+
+// ScanBytes is Scan of a message in memory.
+func ScanBytes(data []byte) *Part {
+	s := &scanner{data: data, start: true, budget: maxHeaders}
+	root := &Part{}
+	s.part(root, 0, true, false)
+	return root
 }
 
 // part scans one entity from its header on.
@@ -269,6 +278,7 @@ func (s *scanner) skip() hit {
 		return s.eof()
 	}
 	for {
+		s.leap()
 		line, first := s.line()
 		if len(line) == 0 {
 			return s.eof()
@@ -279,8 +289,38 @@ func (s *scanner) skip() hit {
 	}
 }
 
+// leap passes the lines, of a message in memory, that do not begin like a
+// boundary.
+func (s *scanner) leap() {
+	if s.r != nil || !s.start || bytes.HasPrefix(s.data, []byte("--")) {
+		return
+	}
+	n := bytes.Index(s.data, []byte("\n--")) + 1
+	if n == 0 {
+		n = bytes.LastIndexByte(s.data, '\n') + 1
+	}
+	if n == 0 {
+		return
+	}
+	block := s.data[:n]
+	s.data = s.data[n:]
+	s.at = s.at.plus(block, s.cr)
+	s.before = mark{s.at.pos - 1, s.at.wire - 2, s.at.lines - 1}
+	if n > 1 && block[n-2] == '\r' || n == 1 && s.cr {
+		s.before.pos--
+	}
+	s.cr = false
+}
+
 // rest counts all that is left; no boundary can end it.
 func (s *scanner) rest() {
+	if s.r == nil {
+		if n := len(s.data); n > 0 {
+			s.at = s.at.plus(s.data, s.cr)
+			s.data = s.data[n:]
+		}
+		return
+	}
 	for {
 		if _, err := s.r.Peek(1); err != nil {
 			s.fail(err)
@@ -295,8 +335,10 @@ func (s *scanner) rest() {
 
 // plus counts a block; cr tells that a CR came before it.
 func (m mark) plus(block []byte, cr bool) mark {
-	lf := bytes.Count(block, []byte{'\n'})
-	crlf := bytes.Count(block, []byte("\r\n"))
+	lf, crlf := bytes.Count(block, []byte{'\n'}), 0
+	if bytes.IndexByte(block, '\r') >= 0 {
+		crlf = bytes.Count(block, []byte("\r\n"))
+	}
 	if cr && block[0] == '\n' {
 		crlf++
 	}
@@ -316,10 +358,7 @@ func (s *scanner) fail(err error) {
 // that is longer than the buffer; first tells that it begins the line. It is
 // empty at the end of the file.
 func (s *scanner) line() (line []byte, first bool) {
-	line, err := s.r.ReadSlice('\n')
-	if err != nil && err != bufio.ErrBufferFull {
-		s.fail(err)
-	}
+	line = s.take()
 	if len(line) == 0 {
 		return nil, false
 	}
@@ -334,6 +373,24 @@ func (s *scanner) line() (line []byte, first bool) {
 	}
 	s.lineEnd(line)
 	return line, first
+}
+
+// take returns the octets of line.
+func (s *scanner) take() []byte {
+	if s.r == nil {
+		n := bytes.IndexByte(s.data, '\n') + 1
+		if n == 0 {
+			n = len(s.data)
+		}
+		line := s.data[:n]
+		s.data = s.data[n:]
+		return line
+	}
+	line, err := s.r.ReadSlice('\n')
+	if err != nil && err != bufio.ErrBufferFull {
+		s.fail(err)
+	}
+	return line
 }
 
 func (s *scanner) lineEnd(line []byte) {

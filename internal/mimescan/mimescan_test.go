@@ -3,6 +3,7 @@ package mimescan
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,9 @@ func scan(t testing.TB, text string) *Part {
 	p, err := Scan(strings.NewReader(text), int64(len(text)))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if in := ScanBytes([]byte(text)); !reflect.DeepEqual(in, p) {
+		t.Errorf("in memory %.1000s, from a file %.1000s", in.AppendBodyStructure(nil, true), p.AppendBodyStructure(nil, true))
 	}
 	return p
 }
@@ -246,6 +250,9 @@ func FuzzScan(f *testing.F) {
 			t.Fatal(err)
 		}
 		check(t, p, text, Span{0, int64(len(text))})
+		if in := ScanBytes(text); !reflect.DeepEqual(in, p) {
+			t.Fatalf("in memory %s, from a file %s", in.AppendBodyStructure(nil, true), p.AppendBodyStructure(nil, true))
+		}
 		out := p.AppendBodyStructure(nil, true)
 		if len(out) > 64*len(text)+4096 {
 			t.Fatalf("a structure of %d octets for a message of %d", len(out), len(text))

@@ -1,0 +1,272 @@
+package mailbox
+
+import (
+	"math"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// How far a walk reads ahead, and by how many readers.
+const (
+	walkAhead   = 32
+	walkReaders = 2
+)
+
+// A walk gives the facts of messages in order. Those of the cache are read
+// when they are wanted; the others are read from the messages by goroutines
+// that run ahead, as soon as there are two of them.
+type walk struct {
+	f    *Folder
+	x    *factsFile
+	s    *Snapshot
+	need Need
+
+	ring        [walkAhead]step
+	first, n    int // of ring
+	waiting     int // index of a step that no reader has; -1: none
+	caughtUp    bool
+	learned     bool
+	cache       factsReader
+	facts       Facts
+	reader      *messageReader
+	todo        chan *step
+	readers     sync.WaitGroup
+	haveReaders bool
+}
+
+// A step is one message of a walk.
+type step struct {
+	uid    uint32
+	i      int // index in the snapshot; -1: it is gone
+	who    uint64
+	cached bool
+	place  factsPlace
+	ahead  bool // a reader has it
+	done   chan struct{}
+	facts  *Facts
+	err    error
+}
+
+func (f *Folder) newWalk(need Need) *walk {
+	w := &walk{f: f, x: &f.facts, s: f.snap.Load(), need: need, waiting: -1}
+	if w.s == nil {
+		w.s = &Snapshot{}
+	}
+	return w
+}
+
+// push takes in the next message, and hands out the first of those that wait
+// when they are many.
+func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
+	if w.n == walkAhead {
+		if err := w.pop(do); err != nil {
+			return err
+		}
+	}
+	at := (w.first + w.n) % walkAhead
+	w.n++
+	st := &w.ring[at]
+	*st = step{uid: uid, i: -1, done: st.done}
+	i, ok := w.s.Messages.Index(uid)
+	if !ok {
+		return nil
+	}
+	st.i, st.who = i, identity(w.s.Messages.At(i).Base)
+	w.look(st)
+	if !st.cached {
+		w.readAhead(at)
+	}
+	return nil
+}
+
+// look finds a message in the cache.
+func (w *walk) look(st *step) {
+	p, ok := w.x.find(st.uid)
+	if !w.caughtUp && (!ok || p.have&w.need != w.need) {
+		w.caughtUp = true
+		w.x.catchUp(w.s.UIDValidity)
+		p, ok = w.x.find(st.uid)
+	}
+	st.place, st.cached = p, ok && p.have&w.need == w.need && p.head.validity == w.s.UIDValidity
+}
+
+// readAhead gives a message to the readers, which are started for the second
+// one.
+func (w *walk) readAhead(at int) {
+	if !w.haveReaders {
+		if w.waiting < 0 {
+			w.waiting = at
+			return
+		}
+		w.startReaders()
+		w.hand(&w.ring[w.waiting])
+		w.waiting = -1
+	}
+	w.hand(&w.ring[at])
+}
+
+func (w *walk) hand(st *step) {
+	if st.done == nil {
+		st.done = make(chan struct{}, 1)
+	}
+	st.ahead = true
+	w.todo <- st
+}
+
+func (w *walk) startReaders() {
+	w.haveReaders = true
+	w.todo = make(chan *step, walkAhead)
+	for range walkReaders {
+		w.readers.Go(func() {
+			r := w.f.newMessageReader()
+			defer r.close()
+			for st := range w.todo {
+				w.learn(r, st)
+				st.done <- struct{}{}
+			}
+		})
+	}
+}
+
+// learn reads the facts from the message. What the cache had of it already is
+// learned again, so that the new record can take its place.
+func (w *walk) learn(r *messageReader, st *step) {
+	st.facts, st.err = r.facts(w.s.Messages, st.i, w.need|st.place.have)
+	if st.err == nil {
+		w.x.remember(st.uid, st.who, st.facts)
+	}
+}
+
+// pop hands out the first message.
+func (w *walk) pop(do func(uint32, *Facts, error) error) error {
+	st := &w.ring[w.first]
+	if w.waiting == w.first {
+		w.waiting = -1
+	}
+	w.first, w.n = (w.first+1)%walkAhead, w.n-1
+	if st.i < 0 {
+		return do(st.uid, nil, ErrGone)
+	}
+	if st.ahead {
+		<-st.done
+		st.ahead = false
+	} else if st.cached {
+		if b := w.cache.record(st.place, math.MaxInt64); decodeFacts(b, st.uid, st.who, w.need, &w.facts) {
+			return do(st.uid, &w.facts, nil)
+		}
+	}
+	if st.facts == nil && st.err == nil {
+		w.learn(w.own(), st)
+	}
+	w.learned = true
+	if w.x.full() {
+		w.x.write(w.f)
+	}
+	facts, err := st.facts, st.err
+	st.facts = nil
+	return do(st.uid, facts, err)
+}
+
+// own returns a reader for what nobody has read ahead.
+func (w *walk) own() *messageReader {
+	if w.reader == nil {
+		w.reader = w.f.newMessageReader()
+	}
+	return w.reader
+}
+
+func (w *walk) drain(do func(uint32, *Facts, error) error) error {
+	for w.n > 0 {
+		if err := w.pop(do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close stops the readers and begins to write what was learned.
+func (w *walk) close() {
+	if w.haveReaders {
+		for range len(w.todo) {
+			select {
+			case <-w.todo: // nobody waits for it
+			default:
+			}
+		}
+		close(w.todo)
+		w.readers.Wait()
+	}
+	if w.reader != nil {
+		w.reader.close()
+	}
+	if w.learned {
+		w.x.write(w.f)
+	}
+}
+
+// A messageReader reads messages of one folder, through one buffer.
+type messageReader struct {
+	f   *Folder
+	dir int // the folder's directory; -1: not to be had
+	buf *[]byte
+}
+
+func (f *Folder) newMessageReader() *messageReader {
+	r := &messageReader{f: f, dir: -1, buf: f.host.buffers.Get().(*[]byte)}
+	root, err := unix.Open(f.account.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r
+	}
+	rel := f.account.rel(f.dir)
+	if rel == "" {
+		r.dir = root
+		return r
+	}
+	defer unix.Close(root)
+	dir, err := unix.Openat(root, rel, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err == nil {
+		r.dir = dir
+	}
+	return r
+}
+
+func (r *messageReader) close() {
+	r.f.host.buffers.Put(r.buf)
+	if r.dir >= 0 {
+		unix.Close(r.dir)
+	}
+}
+
+// facts reads a message where it was. When it is not there any more, or
+// larger than the buffer, it is opened with all care.
+func (r *messageReader) facts(l List, i int, need Need) (*Facts, error) {
+	if r.dir >= 0 {
+		if fd, err := openBeneath(r.dir, l.path(i)); err == nil {
+			a, err := r.small(fd, need)
+			unix.Close(fd)
+			if a != nil || err != nil {
+				return a, temporary("cannot read the message", r.f.dir, err)
+			}
+		}
+	}
+	return r.f.learn(l.At(i).UID, need)
+}
+
+// small returns nil when the message is not small.
+func (r *messageReader) small(fd int, need Need) (*Facts, error) {
+	r.f.host.count.fileReads.Add(1)
+	buf := (*r.buf)[:cap(*r.buf)]
+	if need&^needsHeader == 0 {
+		buf = buf[:headerRead]
+	}
+	n, err := unix.Pread(fd, buf, 0)
+	for err == unix.EINTR {
+		n, err = unix.Pread(fd, buf, 0)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("pread", err)
+	}
+	return factsIn(buf[:n], n < len(buf), need), nil
+}
