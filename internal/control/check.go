@@ -36,6 +36,15 @@ func isLabel(label string) bool {
 	return strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
 }
 
+// checkOthers takes one level of a mailbox name and a slash.
+func checkOthers(text string) error {
+	name, ok := strings.CutSuffix(text, "/")
+	if text == "none" || ok && name != "" && !strings.EqualFold(name, "INBOX") && !strings.ContainsAny(name, "./*%&\"\\ ") {
+		return nil
+	}
+	return fmt.Errorf("cannot use %q: expected a word and a slash, such as user/, or none", text)
+}
+
 // checkDomain takes what can stand behind the @ of a local address.
 func checkDomain(text string) error {
 	if a, err := address.Parse("postmaster@"+text, true); err != nil || a.IsLiteral() {

@@ -20,6 +20,8 @@ var (
 		Help: "Longest IMAP command, in octets, without its literals, once logged in. Before that it is 8,192."}
 	IMAPLiteralLimit = &Setting{Name: "imap-literal-limit", Kind: Size, Default: "64K", Programs: []string{"imapd"},
 		Help: "Most octets in all literals of an IMAP command, save the message of APPEND, once logged in. Before that it is 8,192."}
+	IMAPOthers = &Setting{Name: "imap-others", Kind: Text, Default: "user/", Check: checkOthers, Programs: []string{"imapd"},
+		Help: "What the names of other users' folders begin with; it ends in a slash. none offers no shared folders."}
 	IMAPErrors = &Setting{Name: "imap-errors", Kind: Int, Default: "20", Programs: []string{"imapd"},
 		Help: "IMAP commands that cannot be understood before a connection is closed."}
 	IMAPLoginFailures = &Setting{Name: "imap-login-failures", Kind: Int, Default: "3", Programs: []string{"imapd"},
@@ -27,4 +29,4 @@ var (
 )
 
 var imapdSettings = []*Setting{ListenIMAP, ListenIMAPS, IMAPPlaintextLogin, IMAPLoginTimeout, IMAPIdleTimeout, IMAPIdleNotify,
-	IMAPSearchTime, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}
+	IMAPSearchTime, IMAPOthers, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}

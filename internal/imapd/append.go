@@ -39,6 +39,7 @@ func (s *session) receive(p *parser, f *mailbox.Folder, o imap.AppendOptions, h 
 	}
 	in := &literalReader{r: s.in, left: h.size}
 	flags, keywords := split(o.Flags)
+	flags, keywords = s.allowedFlags(f, flags, keywords)
 	var ending error
 	uid, err := f.Append(flags, keywords, o.Time, func(w io.Writer) error {
 		if _, err := io.Copy(w, in); err != nil {

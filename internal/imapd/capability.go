@@ -15,7 +15,8 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
-	imap.CapSearchRes, imap.CapWithin, imap.CapCondStore, imap.CapQResync}
+	imap.CapSearchRes, imap.CapWithin, imap.CapCondStore, imap.CapQResync,
+	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS"}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {
@@ -111,6 +112,10 @@ func (s *session) namespace(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	s.untagged(`NAMESPACE (("" ".")) NIL NIL`)
+	others := "NIL"
+	if prefix := s.prefix(); prefix != "" {
+		others = "((" + string(mimescan.AppendString(nil, encodeName(prefix))) + ` "` + othersSeparator + `"))`
+	}
+	s.untagged(`NAMESPACE (("" "`, separator, `")) `, others, ` NIL`)
 	return reply{}, nil
 }

@@ -152,6 +152,9 @@ func (p *parser) storeModifiers(change *storing) error {
 // given mod-sequence, which it returns.
 func (s *session) storeUnchanged(uids []uint32, c storing) ([]uint32, error) {
 	change := c.change()
+	if err := s.limitChange(&change); err != nil {
+		return nil, err
+	}
 	if !c.conditional {
 		return s.sel.folder.Store(uids, change)
 	}

@@ -16,7 +16,13 @@ func (s *session) copy(p *parser) (reply, error) {
 		return reply{}, err
 	}
 	defer dst.Close()
-	data, err := s.moved(dst, uids, s.sel.folder.Copy)
+	rights, err := s.rightsIn(dst)
+	if err != nil {
+		return reply{}, err
+	}
+	data, err := s.moved(dst, uids, func(uids []uint32, dst *mailbox.Folder) ([]uint32, []uint32, error) {
+		return s.sel.folder.CopyFor(rights, uids, dst)
+	})
 	if err != nil {
 		return reply{}, err
 	}
@@ -34,7 +40,17 @@ func (s *session) move(p *parser) (reply, error) {
 	if err := s.needWritable(); err != nil {
 		return reply{}, err
 	}
-	data, err := s.moved(dst, uids, s.sel.folder.Move)
+	// RFC 6851 §5: as for STORE \Deleted and EXPUNGE.
+	if err := s.need(mailbox.RightDelete | mailbox.RightExpunge); err != nil {
+		return reply{}, err
+	}
+	rights, err := s.rightsIn(dst)
+	if err != nil {
+		return reply{}, err
+	}
+	data, err := s.moved(dst, uids, func(uids []uint32, dst *mailbox.Folder) ([]uint32, []uint32, error) {
+		return s.sel.folder.MoveFor(rights, uids, dst)
+	})
 	if err != nil {
 		return reply{}, err
 	}
@@ -77,11 +93,11 @@ func (s *session) transfer(p *parser) ([]uint32, *mailbox.Folder, error) {
 
 // destination opens a mailbox that messages are put into.
 func (s *session) destination(name string) (*mailbox.Folder, error) {
-	f, err := s.account.Folder(name)
+	f, err := s.folder(name, mailbox.RightInsert)
 	if errors.Is(err, mailbox.ErrNoFolder) {
 		return nil, no(imap.ResponseCodeTryCreate, "there is no such mailbox") // RFC 3501 §6.3.11
 	}
-	return f, stored(err)
+	return f, err
 }
 
 func (s *session) moved(dst *mailbox.Folder, uids []uint32, do func([]uint32, *mailbox.Folder) ([]uint32, []uint32, error)) (copied, error) {

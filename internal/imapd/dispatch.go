@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"peyk/internal/mailbox"
 	"peyk/internal/status"
 )
 
@@ -91,6 +92,27 @@ func findMailbox(name string) (command, bool) {
 	case "IDLE":
 		c.run = (*session).idle
 	}
+	if c.run == nil {
+		return findAccess(name)
+	}
+	return c, true
+}
+
+// findAccess knows the commands about rights and limits.
+func findAccess(name string) (command, bool) {
+	c := command{in: loggedIn}
+	switch name {
+	case "GETACL":
+		c.run = (*session).getACL
+	case "SETACL":
+		c.run = (*session).setACL
+	case "DELETEACL":
+		c.run = (*session).deleteACL
+	case "LISTRIGHTS":
+		c.run = (*session).listRights
+	case "MYRIGHTS":
+		c.run = (*session).myRights
+	}
 	return c, c.run != nil
 }
 
@@ -139,6 +161,11 @@ func (s *session) dispatch(p *parser) (reply, error) {
 	}
 	if err := s.mayNow(c.in); err != nil {
 		return reply{}, err
+	}
+	if c.in == inside && !leaves(name) {
+		if err := s.need(mailbox.RightRead); err != nil {
+			return reply{}, err
+		}
 	}
 	p.uid = strings.HasPrefix(name, "UID ")
 	r, err := c.run(s, p)

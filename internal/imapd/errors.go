@@ -134,6 +134,7 @@ func codeOf(err error, st *status.Error) imap.ResponseCode {
 		{mailbox.ErrLocked, imap.ResponseCodeInUse},
 		{mailbox.ErrQuota, imap.ResponseCodeOverQuota},
 		{mailbox.ErrKeywords, imap.ResponseCodeLimit},
+		{mailbox.ErrLimit, imap.ResponseCodeLimit},
 		{mailbox.ErrGone, codeExpungeIssued},
 	} {
 		if errors.Is(err, c.is) {

@@ -14,6 +14,9 @@ func (s *session) expunge(p *parser) (reply, error) {
 	if err := s.needWritable(); err != nil {
 		return reply{}, err
 	}
+	if err := s.need(mailbox.RightExpunge); err != nil {
+		return reply{}, err
+	}
 	return reply{}, s.remove(s.sel.deleted(nil))
 }
 
@@ -30,6 +33,9 @@ func (s *session) uidExpunge(p *parser) (reply, error) {
 		return reply{}, err
 	}
 	if err := s.needWritable(); err != nil {
+		return reply{}, err
+	}
+	if err := s.need(mailbox.RightExpunge); err != nil {
 		return reply{}, err
 	}
 	return reply{}, s.remove(s.sel.deleted(set))

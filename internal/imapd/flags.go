@@ -75,13 +75,27 @@ func (s *session) sendFlagNames() {
 		}
 	}
 	s.untagged("FLAGS (", strings.Join(names, " "), ")")
+	may, keywords := s.sel.rights.Settable()
 	switch {
 	case s.sel.readOnly:
 		names = nil
-	case used < maxKeywords:
-		names = append(names, string(imap.FlagWildcard))
+	default:
+		names = permanent(names, may, keywords)
+		if keywords && used < maxKeywords {
+			names = append(names, string(imap.FlagWildcard))
+		}
 	}
 	s.untagged("OK [PERMANENTFLAGS (", strings.Join(names, " "), ")] flags that stay")
+}
+
+// permanent returns the flags that the user may change (RFC 4314 §5.1.1).
+func permanent(names []string, may mailbox.Flags, keywords bool) []string {
+	return slices.DeleteFunc(names, func(name string) bool {
+		if bit := bitOf(imap.Flag(name)); bit != 0 {
+			return may&bit == 0
+		}
+		return !keywords
+	})
 }
 
 // flagList takes a list of flags in parentheses.

@@ -198,7 +198,7 @@ func FuzzPattern(f *testing.F) {
 		if len(pattern) > 8 || len(name) > 8 || strings.EqualFold(name, "INBOX") {
 			return
 		}
-		if got, want := matchPattern(pattern, name), modelMatch(pattern, name); got != want {
+		if got, want := matchPattern(pattern, name, '.'), modelMatch(pattern, name); got != want {
 			t.Fatalf("%q on %q: %v", pattern, name, got)
 		}
 	})

@@ -85,7 +85,9 @@ type Options struct {
 	Log       *eventlog.Log
 	Now       func() time.Time
 	Rand      io.Reader
-	Preauth   string // a Maildir: sessions begin logged in, to it
+	Preauth   string              // a Maildir: sessions begin logged in, to it
+	Others    string              // what names of other users' mailboxes begin with; empty offers none
+	Shared    *mailbox.SharedList // who shares folders with whom; may be nil
 }
 
 // drainTime is how long sessions may go on once the context of Serve ended.

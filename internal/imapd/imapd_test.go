@@ -49,6 +49,21 @@ func (f fakeUsers) Mailbox(_ context.Context, user string) (string, mailbox.Quot
 	return filepath.Join(f.root, user), f.quota, nil
 }
 
+func (f fakeUsers) Find(_ context.Context, name string) (Account, bool, error) {
+	switch strings.ToLower(name) {
+	case "alice", "bob":
+		name = strings.ToLower(name)
+		account := Account{Name: name, Root: filepath.Join(f.root, name), Quota: f.quota}
+		if name == "bob" {
+			account.Groups = []string{"team", "the lot"}
+		}
+		return account, true, nil
+	case "broken":
+		return Account{}, false, status.New(454, "4.7.0", "cannot reach the user database")
+	}
+	return Account{}, false, nil
+}
+
 // A testServer is a server with services imap, imaps and preauth, over
 // Maildirs in a directory of its own.
 type testServer struct {
@@ -88,7 +103,8 @@ func startServer(t testing.TB, settings map[string]string) *testServer {
 	}
 	ts := &testServer{dir: t.TempDir(), host: newHost(t), addresses: map[string]string{}, log: &logBuffer{make(chan string, 1000)}}
 	o := Options{Host: ts.host, Users: fakeUsers{root: ts.dir, quota: mailbox.Quota{Bytes: c.Size(control.Quota)}},
-		Now: time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
+		Shared: ts.host.SharedList(filepath.Join(ts.dir, mailbox.SharedName)),
+		Now:    time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
 	o.Hostname = "imap.test"
 	ts.listen(t, "imap", o, guardconn.Options{})
 	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS, HandshakeTimeout: o.Limits.LoginTime})

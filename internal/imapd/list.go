@@ -26,6 +26,7 @@ type listing struct {
 	reference string
 	patterns  []string
 	status    imap.StatusOptions
+	myRights  bool     // RFC 8440
 	items     []string // of ReturnStatus
 }
 
@@ -35,6 +36,16 @@ type listed struct {
 	exists     bool // a folder or the parent of one
 	subscribed bool
 	below      bool // a subscribed mailbox below it (RFC 5258 §3.5)
+	place      place
+	rights     mailbox.Rights // where place.owner is set
+}
+
+// sep is the separator of the levels of its name.
+func (m *listed) sep() string {
+	if m.place.owner != "" || strings.Contains(m.Name, othersSeparator) {
+		return othersSeparator
+	}
+	return separator
 }
 
 // list: RFC 3501 §6.3.8, RFC 5258, RFC 5819, RFC 6154.
@@ -50,7 +61,7 @@ func (s *session) list(p *parser) (reply, error) {
 		s.untagged(`LIST (\Noselect) "." ""`) // RFC 3501 §6.3.8: asks for the separator
 		return reply{}, nil
 	}
-	all, err := s.mailboxes()
+	all, err := s.mailboxes(l)
 	if err != nil {
 		return reply{}, stored(err)
 	}
@@ -59,18 +70,36 @@ func (s *session) list(p *parser) (reply, error) {
 			continue
 		}
 		s.sendListed("LIST", l, &all[i])
-		if l.ReturnStatus != nil && all[i].exists && all[i].Selectable {
-			if err := s.statusOf(all[i].Name, l.items); err != nil && !isGone(err) {
-				return reply{}, err
-			}
+		if err := s.sendExtras(l, &all[i]); err != nil {
+			return reply{}, err
 		}
 	}
 	return reply{}, nil
 }
 
+// sendExtras sends what RETURN asked for besides the LIST line. What cannot
+// be told of a mailbox is left out (RFC 5819 §2, RFC 8440 §3).
+func (s *session) sendExtras(l *listing, m *listed) error {
+	if !m.exists || !m.Selectable {
+		return s.relieve()
+	}
+	if l.myRights {
+		rights, err := s.rightsAt(m.place.account, m.place.folder)
+		if err == nil && rights&anyRight != 0 {
+			s.sendMyRights(m.Name, rights)
+		}
+	}
+	if l.ReturnStatus != nil {
+		if err := s.statusOf(m.Name, l.items); err != nil && !isGone(err) && !isRefusal(err) {
+			return err
+		}
+	}
+	return s.relieve()
+}
+
 // shows reports whether the options and the patterns choose m.
 func (l *listing) shows(m *listed) bool {
-	if !l.matches(m.Name) {
+	if !l.matches(m.Name, m.sep()) {
 		return false
 	}
 	switch {
@@ -86,11 +115,11 @@ func (l *listing) shows(m *listed) bool {
 
 // matchesBelow is true where the children speak for themselves: RFC 5258 §3.5
 // wants the parent only when none of them matches the pattern.
-func (l *listing) matchesBelow(m *listed) bool { return l.matches(m.Name + separator + "x") }
+func (l *listing) matchesBelow(m *listed) bool { return l.matches(m.Name+m.sep()+"x", m.sep()) }
 
-func (l *listing) matches(name string) bool {
+func (l *listing) matches(name, sep string) bool {
 	for _, pattern := range l.patterns {
-		if matchPattern(l.reference+pattern, name) {
+		if matchPattern(l.reference+pattern, name, sep[0]) {
 			return true
 		}
 	}
@@ -100,7 +129,7 @@ func (l *listing) matches(name string) bool {
 // matchPattern reports whether a name matches a LIST pattern: * is anything,
 // % anything but the separator. INBOX is matched without regard to case. The
 // work is the product of the lengths at most.
-func matchPattern(pattern, name string) bool {
+func matchPattern(pattern, name string, sep byte) bool {
 	if name == mailbox.Inbox {
 		pattern = strings.ToUpper(pattern)
 	}
@@ -111,7 +140,7 @@ func matchPattern(pattern, name string) bool {
 		switch c := pattern[k]; c {
 		case '*', '%':
 			for i := 1; i <= len(name); i++ {
-				reach[i] = reach[i] || reach[i-1] && (c == '*' || name[i-1] != separator[0])
+				reach[i] = reach[i] || reach[i-1] && (c == '*' || name[i-1] != sep)
 			}
 		default:
 			for i := len(name); i > 0; i-- {
@@ -123,9 +152,9 @@ func matchPattern(pattern, name string) bool {
 	return reach[len(name)]
 }
 
-// mailboxes returns all folders and all subscribed names, by name, INBOX
-// first.
-func (s *session) mailboxes() ([]listed, error) {
+// mailboxes returns all folders that a pattern may match and all subscribed
+// names, by name, INBOX first.
+func (s *session) mailboxes(l *listing) ([]listed, error) {
 	folders, err := s.account.Folders()
 	if err != nil {
 		return nil, err
@@ -134,47 +163,59 @@ func (s *session) mailboxes() ([]listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]listed, 0, len(folders)+len(names))
-	at := make(map[string]int, cap(all))
+	t := listTree{all: make([]listed, 0, len(folders)+len(names)), at: make(map[string]int, len(folders)+len(names))}
 	for _, f := range folders {
-		at[f.Name] = len(all)
-		all = append(all, listed{FolderInfo: f, exists: true})
+		t.add(listed{FolderInfo: f, exists: true, place: place{name: f.Name, account: s.account, folder: f.Name}})
+	}
+	if err := s.addOthers(l, &t); err != nil {
+		return nil, err
 	}
 	for _, name := range names {
-		if i, ok := at[name]; ok {
-			all[i].subscribed = true
-			continue
-		}
-		at[name] = len(all)
-		all = append(all, listed{FolderInfo: mailbox.FolderInfo{Name: name}, subscribed: true})
+		t.subscribe(name)
 	}
-	all = addParents(all, at)
-	slices.SortFunc(all, func(a, b listed) int { return compareNames(a.Name, b.Name) })
-	return all, nil
+	t.addParents()
+	slices.SortFunc(t.all, func(a, b listed) int { return compareNames(a.Name, b.Name) })
+	return t.all, nil
+}
+
+// A listTree collects mailboxes, each once.
+type listTree struct {
+	all []listed
+	at  map[string]int
+}
+
+func (t *listTree) add(m listed) {
+	if _, ok := t.at[m.Name]; !ok {
+		t.at[m.Name] = len(t.all)
+		t.all = append(t.all, m)
+	}
+}
+
+func (t *listTree) subscribe(name string) {
+	t.add(listed{FolderInfo: mailbox.FolderInfo{Name: name}})
+	t.all[t.at[name]].subscribed = true
 }
 
 // addParents marks the parents of subscribed mailboxes, and adds those that
 // do not exist.
-func addParents(all []listed, at map[string]int) []listed {
-	for n := 0; n < len(all); n++ {
-		if !all[n].subscribed {
+func (t *listTree) addParents() {
+	for n := 0; n < len(t.all); n++ {
+		if !t.all[n].subscribed {
 			continue
 		}
-		for name := parent(all[n].Name); name != ""; name = parent(name) {
-			i, ok := at[name]
-			if !ok {
-				i = len(all)
-				at[name] = i
-				all = append(all, listed{FolderInfo: mailbox.FolderInfo{Name: name, HasChildren: true}})
-			}
-			all[i].below = true
+		sep := t.all[n].sep()
+		for name := parentBy(t.all[n].Name, sep); name != ""; name = parentBy(name, sep) {
+			t.add(listed{FolderInfo: mailbox.FolderInfo{Name: name, HasChildren: true}, place: t.all[n].place})
+			t.all[t.at[name]].below = true
 		}
 	}
-	return all
 }
 
-func parent(name string) string {
-	i := strings.LastIndex(name, separator)
+// parent returns the name above that of a folder, "" at the top.
+func parent(name string) string { return parentBy(name, separator) }
+
+func parentBy(name, sep string) string {
+	i := strings.LastIndex(name, sep)
 	return name[:max(i, 0)]
 }
 
@@ -199,7 +240,7 @@ func (s *session) sendListed(kind string, l *listing, m *listed) {
 		}
 		s.out = append(s.out, a...)
 	}
-	s.out = append(s.out, `) "." `...)
+	s.text(`) "`, m.sep(), `" `)
 	s.out = appendName(s.out, m.Name)
 	if l.SelectRecursiveMatch && m.below {
 		s.out = append(s.out, ` ("CHILDINFO" ("SUBSCRIBED"))`...) // RFC 5258 §3.5
@@ -246,7 +287,7 @@ func (s *session) lsub(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	all, err := s.mailboxes()
+	all, err := s.mailboxes(l)
 	if err != nil {
 		return reply{}, stored(err)
 	}
@@ -254,10 +295,10 @@ func (s *session) lsub(p *parser) (reply, error) {
 		m := &all[i]
 		// RFC 3501 §6.3.9: with %, a parent of a subscribed mailbox is shown as
 		// \Noselect when it is not subscribed itself.
-		if !l.matches(m.Name) || !m.subscribed && (!m.below || l.matchesBelow(m)) {
+		if !l.matches(m.Name, m.sep()) || !m.subscribed && (!m.below || l.matchesBelow(m)) {
 			continue
 		}
-		show := listed{FolderInfo: mailbox.FolderInfo{Name: m.Name, Selectable: m.subscribed}}
+		show := listed{FolderInfo: mailbox.FolderInfo{Name: m.Name, Selectable: m.subscribed}, place: m.place}
 		s.sendListed("LSUB", l, &show)
 	}
 	return reply{}, nil
@@ -329,6 +370,8 @@ func (p *parser) returnOption(l *listing) error {
 		l.ReturnChildren = true // always told
 	case "SPECIAL-USE":
 		l.ReturnSpecialUse = true // always told
+	case "MYRIGHTS":
+		l.myRights = true
 	case "STATUS":
 		if err := p.sp(); err != nil {
 			return err

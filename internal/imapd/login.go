@@ -120,7 +120,7 @@ func (s *session) enter(mechanism string, response []byte) (reply, error) {
 	if err != nil {
 		return reply{}, s.refused(name, mechanism, err)
 	}
-	s.user = user
+	s.user, s.groups = user, s.groupsOf(user)
 	s.log = s.log.With("user", user)
 	s.log.Event(eventlog.Login, "mechanism", mechanism, "tls", s.conn.TLSState() != nil, "client", s.conn.RemoteAddr())
 	return reply{code: "CAPABILITY " + s.capabilities(), text: "logged in"}, nil
@@ -137,6 +137,21 @@ func (s *session) admit(ctx context.Context, response []byte) (user string, err 
 		return "", err
 	}
 	return user, s.open(root, quota)
+}
+
+// groupsOf asks for the groups of a user. Who cannot be asked has none.
+func (s *session) groupsOf(user string) []string {
+	d := s.directory()
+	if d == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.limits.LoginTime)
+	defer cancel()
+	account, _, err := d.Find(ctx, user)
+	if err != nil {
+		s.log.Event(eventlog.Trouble, "reason", "cannot find the groups of the user", "error", err)
+	}
+	return account.Groups
 }
 
 // refused logs a failed login and makes its answer (RFC 5530).

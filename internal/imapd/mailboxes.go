@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/mailbox"
 )
 
 // create: RFC 3501 §6.3.3, with a special use by RFC 6154 §3.
@@ -22,8 +24,7 @@ func (s *session) create(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	// A trailing separator only says that children will follow.
-	name, err := decodeName(strings.TrimSuffix(raw, separator))
+	pl, err := s.newPlace(raw)
 	if err != nil {
 		return reply{}, err
 	}
@@ -36,7 +37,56 @@ func (s *session) create(p *parser) (reply, error) {
 			return reply{}, no("USEATTR", "cannot give a mailbox this special use") // RFC 6154 §3
 		}
 	}
-	return reply{}, stored(s.account.Create(name, use))
+	if err := s.mayCreate(pl); err != nil {
+		return reply{}, err
+	}
+	return reply{}, stored(pl.account.Create(pl.folder, use))
+}
+
+// newPlace takes the name of a mailbox that is to be made. A trailing
+// separator only says that children will follow.
+func (s *session) newPlace(raw string) (place, error) {
+	name, err := decodeName(strings.TrimSuffix(raw, separator))
+	if err != nil {
+		return place{}, err
+	}
+	if !s.isOthers(name) {
+		return s.place(name)
+	}
+	pl, err := s.place(strings.TrimSuffix(name, othersSeparator))
+	if isRefusal(err) {
+		err = mayNotCreate() // whether there is such a user is not told
+	}
+	return pl, err
+}
+
+// mayNotCreate is the one answer wherever a user may not make a mailbox.
+func mayNotCreate() error {
+	return no(imap.ResponseCodeNoPerm, "cannot make a mailbox there: you have no right %q", mailbox.RightCreate)
+}
+
+// mayCreate wants the right k on the nearest mailbox above a new one
+// (RFC 4314 §4); at the top an owner has it.
+func (s *session) mayCreate(pl place) error {
+	for name := parent(pl.folder); name != ""; name = parent(name) {
+		f, err := pl.account.Folder(name)
+		if isGone(err) {
+			continue
+		}
+		if err != nil {
+			return stored(err)
+		}
+		has, err := s.rightsIn(f)
+		f.Close()
+		if err == nil && !has.Has(mailbox.RightCreate) {
+			err = mayNotCreate()
+		}
+		return err
+	}
+	if pl.owner != "" {
+		return mayNotCreate()
+	}
+	return nil
 }
 
 // createOptions takes " (USE (...))" if it is there.
@@ -88,10 +138,29 @@ func (s *session) delete(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	if s.sel != nil && s.sel.name == name {
+	pl, err := s.placeFor(name, mailbox.RightRemove)
+	if err != nil {
+		return reply{}, err
+	}
+	if s.sel != nil && s.sel.name == pl.name {
 		s.deselect()
 	}
-	return reply{}, stored(s.account.Delete(name))
+	return reply{}, stored(pl.account.Delete(pl.folder))
+}
+
+// placeFor returns the place of a mailbox that exists and on which the user
+// has all of the rights.
+func (s *session) placeFor(name string, need mailbox.Rights) (place, error) {
+	pl, err := s.place(name)
+	if err != nil {
+		return pl, err
+	}
+	f, err := s.folderAt(pl, need)
+	if err != nil {
+		return pl, err
+	}
+	f.Close()
+	return pl, nil
 }
 
 // rename: RFC 3501 §6.3.5.
@@ -110,18 +179,39 @@ func (s *session) rename(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	from, err := decodeName(rawOld)
+	name, err := decodeName(rawOld)
 	if err != nil {
 		return reply{}, err
 	}
-	to, err := decodeName(strings.TrimSuffix(rawNew, separator))
+	from, err := s.placeToRename(name)
 	if err != nil {
 		return reply{}, err
 	}
-	if s.sel != nil && (s.sel.name == from || strings.HasPrefix(s.sel.name, from+separator)) && from != "INBOX" {
+	to, err := s.newPlace(rawNew)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.mayCreate(to); err != nil {
+		return reply{}, err
+	}
+	if from.account != to.account || from.owner != "" && from.folder == mailbox.Inbox {
+		return reply{}, no(imap.ResponseCodeCannot, "cannot rename a mailbox into another account, or another user's INBOX")
+	}
+	if s.sel != nil && s.sel.folder.Account() == from.account && from.folder != mailbox.Inbox &&
+		strings.HasPrefix(s.sel.folder.Name()+separator, from.folder+separator) {
 		s.deselect()
 	}
-	return reply{}, stored(s.account.Rename(from, to))
+	return reply{}, stored(from.account.Rename(from.folder, to.folder))
+}
+
+// placeToRename wants the right x on a mailbox (RFC 4314 §4). What is no
+// mailbox itself may be the parent of some: only its owner can rename it.
+func (s *session) placeToRename(name string) (place, error) {
+	pl, err := s.placeFor(name, mailbox.RightRemove)
+	if pl.owner == "" && isGone(err) {
+		return pl, nil
+	}
+	return pl, err
 }
 
 func (p *parser) nextAstring() (string, error) {
@@ -131,11 +221,15 @@ func (p *parser) nextAstring() (string, error) {
 	return p.astring()
 }
 
-// subscribe: RFC 3501 §6.3.6.
+// subscribe: RFC 3501 §6.3.6. A name needs not exist, so no rights are asked
+// for (RFC 4314 §4).
 func (s *session) subscribe(p *parser) (reply, error) {
 	name, err := p.oneName()
 	if err != nil {
 		return reply{}, err
+	}
+	if s.isOthers(name) {
+		return reply{}, stored(s.account.SubscribeOther(name))
 	}
 	return reply{}, stored(s.account.Subscribe(name))
 }
@@ -145,6 +239,9 @@ func (s *session) unsubscribe(p *parser) (reply, error) {
 	name, err := p.oneName()
 	if err != nil {
 		return reply{}, err
+	}
+	if s.isOthers(name) {
+		return reply{}, stored(s.account.UnsubscribeOther(name))
 	}
 	return reply{}, stored(s.account.Unsubscribe(name))
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -68,6 +69,10 @@ func (o Options) configured(c *control.Config) Options {
 	if d, ok := o.Users.(Dovecot); ok {
 		d.Quota = c.Size(control.Quota)
 		o.Users = d
+	}
+	o.Others = strings.TrimPrefix(c.Text(control.IMAPOthers), "none")
+	if root := c.Text(control.MailRoot); root != "" && o.Shared == nil {
+		o.Shared = o.Host.SharedList(filepath.Join(root, mailbox.SharedName))
 	}
 	o.Limits = Limits{
 		LoginTime:   c.Duration(control.IMAPLoginTimeout),

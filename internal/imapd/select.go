@@ -43,8 +43,8 @@ func (s *session) choose(p *parser, o selecting) (reply, error) {
 			return reply{}, err
 		}
 	}
-	s.log.Event(eventlog.Selected, "folder", o.name, "messages", s.sel.view.Len(), "readonly", o.ReadOnly)
-	if o.ReadOnly {
+	s.log.Event(eventlog.Selected, "folder", s.sel.name, "messages", s.sel.view.Len(), "readonly", o.ReadOnly)
+	if o.ReadOnly || s.sel.rights&writeRights == 0 { // RFC 4314 §5.2
 		return reply{code: "READ-ONLY", text: "look, but do not touch"}, nil
 	}
 	return reply{code: "READ-WRITE", text: "selected"}, nil
@@ -52,12 +52,18 @@ func (s *session) choose(p *parser, o selecting) (reply, error) {
 
 // enterMailbox makes a mailbox the selected one.
 func (s *session) enterMailbox(o selecting) error {
-	f, err := s.account.Folder(o.name)
+	pl, err := s.place(o.name)
 	if err != nil {
-		return stored(err)
+		return err
 	}
-	sel := &selected{folder: f, name: o.name, readOnly: o.ReadOnly}
-	sel.snap, err = sel.refresh(s)
+	f, err := s.folderAt(pl, mailbox.RightRead)
+	if err != nil {
+		return err
+	}
+	sel := &selected{folder: f, name: pl.name, readOnly: o.ReadOnly}
+	if sel.rights, err = s.rightsIn(f); err == nil {
+		sel.snap, err = sel.refresh(s)
+	}
 	if err != nil {
 		f.Close()
 		return stored(err)
@@ -135,7 +141,7 @@ func (s *session) closeMailbox(p *parser) (reply, error) {
 		return reply{}, err
 	}
 	var err error
-	if !s.sel.readOnly {
+	if !s.sel.readOnly && s.need(mailbox.RightExpunge) == nil { // RFC 4314 §4: without it, OK all the same
 		err = s.remove(s.sel.deleted(nil))
 	}
 	s.deselect()

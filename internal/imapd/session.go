@@ -39,7 +39,9 @@ type session struct {
 
 	state    imap.ConnState
 	user     string
+	groups   []string // that the user belongs to, for access control lists
 	account  *mailbox.Account
+	others   map[string]*mailbox.Account // of other users, by name
 	sel      *selected
 	bad      int // commands that were not understood
 	failures int // logins that failed
@@ -68,6 +70,7 @@ func newSession(ctx context.Context, srv *Server, o *Options, conn *guardconn.Co
 // close gives everything back and writes the last log line.
 func (s *session) close() {
 	s.deselect()
+	s.closeOthers()
 	if s.account != nil {
 		s.account.Close()
 	}

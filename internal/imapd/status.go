@@ -88,11 +88,16 @@ func statusFlag(o *imap.StatusOptions, item string) *bool {
 
 // statusOf sends the STATUS of one mailbox.
 func (s *session) statusOf(name string, items []string) error {
-	f, err := s.account.Folder(name)
+	pl, err := s.place(name)
 	if err != nil {
-		return stored(err)
+		return err
+	}
+	f, err := s.folderAt(pl, mailbox.RightRead)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
+	name = pl.name
 	snap, err := f.RefreshReadOnly(s.ctx)
 	if err != nil {
 		return stored(err)

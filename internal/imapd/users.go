@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"context"
+	"strings"
 
 	"peyk/internal/dovecotauth"
 	"peyk/internal/mailbox"
@@ -23,6 +24,19 @@ func (d Dovecot) Login(ctx context.Context, plain []byte, c Client) (string, err
 	login, err := d.Auth.Authenticate(ctx, service, "PLAIN", plain, dovecotauth.AuthInfo{
 		Secured: c.Secured, RemoteIP: c.Remote, LocalIP: c.Local, Session: c.Session})
 	return login.User, err
+}
+
+// Find looks up another user. The field acl_groups names the groups, with
+// commas between them.
+func (d Dovecot) Find(ctx context.Context, name string) (Account, bool, error) {
+	user, found, err := d.Users.Lookup(ctx, service, name)
+	root := user.Maildir()
+	if err != nil || !found || root == "" {
+		return Account{}, false, err
+	}
+	groups := strings.FieldsFunc(user.Fields["acl_groups"], func(r rune) bool { return r == ',' || r == ' ' })
+	quota := mailbox.ParseQuotaRule(user.Quota, mailbox.Quota{Bytes: d.Quota})
+	return Account{Name: user.Name, Root: root, Quota: quota, Groups: groups}, true, nil
 }
 
 // Mailbox looks up where the mail of a user lies.

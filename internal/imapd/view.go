@@ -17,6 +17,7 @@ type selected struct {
 	folder   *mailbox.Folder
 	name     string
 	readOnly bool
+	rights   mailbox.Rights // as PERMANENTFLAGS told them
 	snap     *mailbox.Snapshot
 	// view holds the messages that the client knows of; a sequence number is
 	// an index into it plus one.
@@ -46,6 +47,12 @@ func (s *session) announce(a announcement) error {
 	snap, err := sel.refresh(s)
 	if err != nil {
 		return s.lost(err)
+	}
+	if rights, err := s.rightsIn(sel.folder); err != nil || !rights.Has(mailbox.RightRead) {
+		return nil // what happens here is not for this user any more
+	} else if rights != sel.rights {
+		sel.rights = rights
+		s.sendFlagNames() // RFC 4314 §5.1.1
 	}
 	if snap.Generation == sel.snap.Generation && (!sel.behind || sel.last.expunge == a.expunge) {
 		return nil

@@ -20,6 +20,8 @@ type Account struct {
 	mu      sync.Mutex // folders, and changes to the set of folders
 	folders map[string]*Folder
 	quota   Quota
+
+	acls acls
 }
 
 // Root returns the path of the Maildir.

@@ -8,15 +8,22 @@ import (
 
 // transfer is what Copy and Move differ in.
 type transfer struct {
-	move bool
-	put  func(h *Host, from, dstDir, final string) error
+	move   bool
+	rights Rights // on the destination: flags that they do not allow are left behind
+	put    func(h *Host, from, dstDir, final string) error
 }
 
 // Copy copies messages to another folder by hard links, all or none, with
 // flags, keywords and date. It returns the UIDs of both sides in the same
 // order (RFC 4315 §3). A message that is gone makes it fail with ErrGone.
 func (f *Folder) Copy(uids []uint32, dst *Folder) (src, dstUIDs []uint32, err error) {
-	return f.transfer(uids, dst, transfer{put: func(h *Host, from, dir, final string) error {
+	return f.CopyFor(AllRights, uids, dst)
+}
+
+// CopyFor is Copy for one who has these rights on dst: flags that he may not
+// set are not copied (RFC 4314 §4).
+func (f *Folder) CopyFor(rights Rights, uids []uint32, dst *Folder) (src, dstUIDs []uint32, err error) {
+	return f.transfer(uids, dst, transfer{rights: rights, put: func(h *Host, from, dir, final string) error {
 		err := h.o.Disk.LinkUnsynced(from, final)
 		if err == nil || errors.Is(err, os.ErrNotExist) {
 			return err
@@ -27,7 +34,12 @@ func (f *Folder) Copy(uids []uint32, dst *Folder) (src, dstUIDs []uint32, err er
 
 // Move moves messages to another folder, all or none (RFC 6851).
 func (f *Folder) Move(uids []uint32, dst *Folder) (src, dstUIDs []uint32, err error) {
-	return f.transfer(uids, dst, transfer{move: true, put: func(h *Host, from, _, final string) error {
+	return f.MoveFor(AllRights, uids, dst)
+}
+
+// MoveFor is to Move what CopyFor is to Copy.
+func (f *Folder) MoveFor(rights Rights, uids []uint32, dst *Folder) (src, dstUIDs []uint32, err error) {
+	return f.transfer(uids, dst, transfer{move: true, rights: rights, put: func(h *Host, from, _, final string) error {
 		return h.o.Disk.MoveUnsynced(from, final)
 	}})
 }
@@ -116,6 +128,7 @@ func (f *Folder) itemsFor(uids []uint32, dst *Folder, t transfer, own *ownChange
 		}
 		it := item{base: withSizes(name, max(m.FileSize, 0), m.Size), flags: m.Flags, keywords: s.keywordNames(m),
 			size: m.FileSize, wire: m.Size}
+		it.limit(t.rights)
 		from := s.Messages.path(seq - 1)
 		it.put = func(final string) error {
 			if t.move {
@@ -134,6 +147,15 @@ func (f *Folder) itemsFor(uids []uint32, dst *Folder, t transfer, own *ownChange
 		items, bytes = append(items, it), bytes+max(m.FileSize, 0)
 	}
 	return items, bytes, nil
+}
+
+// limit drops the flags that rights do not allow.
+func (it *item) limit(rights Rights) {
+	may, keywords := rights.Settable()
+	it.flags &= may
+	if !keywords {
+		it.keywords = nil
+	}
 }
 
 // keywordNames returns the names of a message's keywords.

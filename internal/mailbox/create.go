@@ -56,8 +56,12 @@ func (a *Account) makeFolder(name string) error {
 	if err != nil {
 		return err
 	}
+	acl, err := a.inheritedACL(name)
+	if err != nil {
+		return err
+	}
 	tmp := filepath.Join(a.root, "tmp", unique)
-	if err := a.fillFolder(tmp); err != nil {
+	if err := a.fillFolder(tmp, acl); err != nil {
 		os.RemoveAll(tmp)
 		return err
 	}
@@ -68,9 +72,14 @@ func (a *Account) makeFolder(name string) error {
 	return a.host.o.Disk.SyncDir(a.root)
 }
 
-func (a *Account) fillFolder(dir string) error {
+func (a *Account) fillFolder(dir string, acl []byte) error {
 	if err := a.host.makeDirs(dir); err != nil {
 		return err
+	}
+	if len(acl) > 0 {
+		if err := a.host.o.Disk.ReplaceFile(filepath.Join(dir, aclName), acl, 0o600); err != nil {
+			return err
+		}
 	}
 	marker, err := a.host.create(filepath.Join(dir, folderMarker))
 	if err != nil {

@@ -30,6 +30,7 @@ var (
 	ErrQuota    = errors.New("mailbox is full")       // Deliver, Append, Copy
 	ErrKeywords = errors.New("too many keywords")     // more than 26 in one folder
 	ErrLocked   = errors.New("folder is locked by another process")
+	ErrLimit    = errors.New("too many of them") // a limit of ours, see the text
 )
 
 // Options of a Host.
@@ -75,6 +76,10 @@ type Change struct {
 	Keywords []string
 	// UnchangedSince, if set, leaves messages alone whose ModSeq is higher.
 	UnchangedSince *uint64
+	// Keep and KeepKeywords: what a Replace leaves as it is, for one who may
+	// not set it.
+	Keep         Flags
+	KeepKeywords bool
 }
 
 // FolderInfo describes one folder for LIST.

@@ -47,7 +47,10 @@ func (c *Change) apply(m *Message, keywords uint64) {
 	case Remove:
 		m.Flags, m.Keywords = m.Flags&^c.Flags, m.Keywords&^keywords
 	default:
-		m.Flags, m.Keywords = c.Flags, keywords
+		m.Flags = m.Flags&c.Keep | c.Flags&^c.Keep
+		if !c.KeepKeywords {
+			m.Keywords = keywords
+		}
 	}
 }
 

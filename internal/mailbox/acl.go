@@ -1,0 +1,182 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"peyk/internal/status"
+)
+
+// acls remembers the access control lists of an account.
+type acls struct {
+	mu    sync.Mutex
+	known map[string]knownACL // by path
+}
+
+// maxKnownACLs bounds what an account remembers.
+const maxKnownACLs = 10000
+
+type knownACL struct {
+	stamp aclStamp
+	list  *ACL
+}
+
+// aclStamp tells whether a file is still the one that was read.
+type aclStamp struct {
+	dev, ino     uint64
+	size         int64
+	mtime, ctime unix.Timespec
+}
+
+// noACL is what a folder without a file has: its owner alone may use it.
+func noACL() *ACL { return &ACL{} }
+
+// Account returns the account that the folder belongs to.
+func (f *Folder) Account() *Account { return f.account }
+
+// ACL returns the access control list of the folder, as it is on disk now.
+// It is shared: not to be changed.
+func (f *Folder) ACL() (*ACL, error) { return f.account.aclIn(f.dir) }
+
+// ACL returns the access control list of a folder, which need not exist. It
+// is shared: not to be changed.
+func (a *Account) ACL(name string) (*ACL, error) {
+	dir := filepath.Join(a.root, dirOf(name))
+	var st unix.Stat_t
+	if unix.Lstat(dir, &st) != nil && name != Inbox {
+		dir = filepath.Join(a.root, "."+name) // somebody made it without modified UTF-7
+	}
+	return a.aclIn(dir)
+}
+
+func (a *Account) aclIn(dir string) (*ACL, error) {
+	path := dir + "/" + aclName
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err == unix.ENOENT || err == unix.ENOTDIR {
+		return noACL(), nil
+	} else if err != nil {
+		return nil, temporary("cannot read the access control list", path, err)
+	}
+	stamp := aclStamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	a.acls.mu.Lock()
+	known, ok := a.acls.known[path]
+	a.acls.mu.Unlock()
+	if ok && known.stamp == stamp {
+		return known.list, nil
+	}
+	list, err := readACL(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return noACL(), nil
+	}
+	if err != nil {
+		return nil, temporary("cannot read the access control list", path, err)
+	}
+	a.acls.remember(path, knownACL{stamp, list})
+	return list, nil
+}
+
+func (c *acls) remember(path string, k knownACL) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.known == nil || len(c.known) >= maxKnownACLs {
+		c.known = make(map[string]knownACL)
+	}
+	c.known[path] = k
+}
+
+func readACL(path string) (*ACL, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxACL+1))
+	if err == nil && len(text) > maxACL {
+		err = os.ErrInvalid
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseACL(string(text)), nil
+}
+
+// ChangeACL changes the access control list of a folder, durably.
+func (a *Account) ChangeACL(name string, change func(*ACL)) error {
+	name = CanonicalName(name)
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	dir, err := a.find(name)
+	if err != nil {
+		return err
+	}
+	path := dir + "/" + aclName
+	lock, err := a.host.locks.lock(context.Background(), path+".lock", path)
+	if err != nil {
+		return temporary("cannot lock the access control list", path, err)
+	}
+	defer lock.release()
+	list, err := readACL(path)
+	if errors.Is(err, os.ErrNotExist) {
+		list, err = noACL(), nil
+	}
+	if err != nil {
+		return temporary("cannot read the access control list", path, err)
+	}
+	change(list)
+	text := list.format()
+	if len(list.lines) > maxACLEntries || len(text) > maxACL {
+		return status.New(552, "5.3.4", "cannot keep so long an access control list").Because(path, ErrLimit)
+	}
+	return temporary("cannot save the access control list", path, a.writeACL(path, text))
+}
+
+// writeACL replaces the file; an empty list is no file, as with Dovecot.
+func (a *Account) writeACL(path string, text []byte) error {
+	if len(text) > 0 {
+		return a.host.o.Disk.ReplaceFile(path, text, 0o600)
+	}
+	if err := a.host.o.Disk.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return a.host.o.Disk.SyncDir(filepath.Dir(path))
+}
+
+// inheritedACL returns the list that a new folder takes over from the nearest
+// one above it (RFC 4314 §4), nil for none.
+func (a *Account) inheritedACL(name string) ([]byte, error) {
+	up := parents(name)
+	for i := len(up) - 1; i >= 0; i-- {
+		dir, err := a.find(up[i])
+		if errors.Is(err, ErrNoFolder) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		list, err := a.aclIn(dir)
+		if err != nil || !list.exists {
+			return nil, err
+		}
+		return list.format(), nil
+	}
+	return nil, nil
+}
+
+// OpenExisting is Open for a Maildir that must be there; the error wraps
+// ErrNoFolder when it is not.
+func (h *Host) OpenExisting(root string) (*Account, error) {
+	if err := checkMaildir(root); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, noFolder(Inbox)
+		}
+		return nil, temporary("cannot open the mailbox", root, err)
+	}
+	return h.Open(root)
+}

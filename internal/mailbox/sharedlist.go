@@ -1,0 +1,181 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// SharedName is the file in the mail root that says who shares folders, and
+// with whom: lines "OWNER<TAB>IDENTIFIER", where the identifier is one of
+// dovecot-acl. It only saves looking everywhere: what one may see is decided
+// by each folder's own list. mailctl(8) acl rebuild makes it anew.
+const SharedName = "peyk-shared"
+
+// maxShared bounds the file.
+const maxShared = 16 << 20
+
+// A SharedList is that file.
+type SharedList struct {
+	host *Host
+	path string
+
+	mu    sync.Mutex
+	stamp aclStamp
+	lines []sharedLine
+}
+
+type sharedLine struct{ owner, id string }
+
+// SharedList returns the list in a file.
+func (h *Host) SharedList(path string) *SharedList { return &SharedList{host: h, path: path} }
+
+// Owners returns who shares something with somebody, in order.
+func (l *SharedList) Owners(w Who) ([]string, error) {
+	lines, err := l.read()
+	if err != nil {
+		return nil, err
+	}
+	var owners []string
+	for _, line := range lines {
+		if line.owner != w.User && w.matches(line.id) {
+			owners = append(owners, line.owner)
+		}
+	}
+	slices.Sort(owners)
+	return slices.Compact(owners), nil
+}
+
+// read returns the lines; it reads the file only when it has changed.
+func (l *SharedList) read() ([]sharedLine, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	file, err := os.OpenFile(l.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, temporary("cannot read the list of shared folders", l.path, err)
+	}
+	defer file.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return nil, temporary("cannot read the list of shared folders", l.path, err)
+	}
+	stamp := aclStamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	if l.lines != nil && stamp == l.stamp {
+		return l.lines, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxShared+1))
+	if err == nil && len(text) > maxShared {
+		err = os.ErrInvalid
+	}
+	if err != nil {
+		return nil, temporary("cannot read the list of shared folders", l.path, err)
+	}
+	l.stamp, l.lines = stamp, parseShared(string(text))
+	return l.lines, nil
+}
+
+// parseShared passes over what it cannot read.
+func parseShared(text string) []sharedLine {
+	lines := []sharedLine{}
+	for line := range strings.Lines(text) {
+		owner, id, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if ok && owner != "" && class(id) != 0 && !strings.HasPrefix(owner, "#") {
+			lines = append(lines, sharedLine{owner, id})
+		}
+	}
+	return lines
+}
+
+// Update lists an owner's folders as they are shared now.
+func (l *SharedList) Update(owner string, a *Account) error {
+	ids, err := a.sharedWith()
+	if err != nil {
+		return err
+	}
+	return l.change(func(lines []sharedLine) []sharedLine {
+		lines = slices.DeleteFunc(lines, func(line sharedLine) bool { return line.owner == owner })
+		for _, id := range ids {
+			lines = append(lines, sharedLine{owner, id})
+		}
+		return lines
+	})
+}
+
+// Rebuild replaces the whole list: accounts holds the Maildir of each owner.
+func (l *SharedList) Rebuild(accounts map[string]*Account) error {
+	var all []sharedLine
+	for owner, a := range accounts {
+		ids, err := a.sharedWith()
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			all = append(all, sharedLine{owner, id})
+		}
+	}
+	return l.change(func([]sharedLine) []sharedLine { return all })
+}
+
+func (l *SharedList) change(f func([]sharedLine) []sharedLine) error {
+	lock, err := l.host.locks.lock(context.Background(), l.path+".lock", l.path)
+	if err != nil {
+		return temporary("cannot lock the list of shared folders", l.path, err)
+	}
+	defer lock.release()
+	was, err := l.read()
+	if err != nil {
+		return err
+	}
+	now := f(slices.Clone(was))
+	slices.SortFunc(now, func(a, b sharedLine) int {
+		if c := strings.Compare(a.owner, b.owner); c != 0 {
+			return c
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	if slices.Equal(was, now) {
+		return nil
+	}
+	var b strings.Builder
+	for _, line := range now {
+		b.WriteString(line.owner + "\t" + line.id + "\n")
+	}
+	err = l.host.o.Disk.ReplaceFile(l.path, []byte(b.String()), 0o600)
+	return temporary("cannot save the list of shared folders", l.path, err)
+}
+
+// sharedWith returns the identifiers, other than the owner, that have any
+// right in any folder.
+func (a *Account) sharedWith() ([]string, error) {
+	dirs, err := folderDirs(a.root)
+	if err != nil {
+		return nil, temporary("cannot list the folders", a.root, err)
+	}
+	found := make(map[string]bool)
+	for _, dir := range dirs {
+		list, err := a.aclIn(strings.TrimSuffix(a.root+"/"+dir, "/"))
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list.Entries() {
+			if !e.Negative && e.Rights != 0 && e.ID != "owner" {
+				found[e.ID] = true
+			}
+		}
+	}
+	ids := make([]string, 0, len(found))
+	for id := range found {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
