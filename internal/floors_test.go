@@ -21,7 +21,7 @@ import (
 // floors is the table of docs/ARCHITECTURE.md: an import may only point down.
 var floors = [][]string{
 	{"version", "sysexits", "commit", "eventlog"},
-	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap"},
+	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext"},
 	{"control", "table", "spool", "mailbox"},
 	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "mx", "nameserver"},
 	{"daemon"},

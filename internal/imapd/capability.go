@@ -23,7 +23,7 @@ func (s *session) capabilities() string {
 	caps := capsAlways
 	switch {
 	case s.state != imap.ConnStateNotAuthenticated || s.o.Preauth != "":
-		caps = append(append(caps[:len(caps):len(caps)], capsInside...), s.intakeCaps()...)
+		caps = append(caps[:len(caps):len(caps)], capsInside...)
 	case s.secured():
 		caps = append(caps[:len(caps):len(caps)], s.startTLSCap(), imap.AuthCap("PLAIN"))
 	default:

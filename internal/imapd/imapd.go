@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,11 +102,13 @@ type Server struct {
 	Tracker guardconn.Tracker // of the connections that Serve gets: put it into the options of their listener
 	options atomic.Pointer[Options]
 	buffers sync.Pool // of *[]byte, for small messages
+
+	searches chan struct{} // holds one for each worker of a search that has a turn
 }
 
 // New returns a server.
 func New(o Options) *Server {
-	srv := &Server{}
+	srv := &Server{searches: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	srv.options.Store(&o)
 	return srv
 }

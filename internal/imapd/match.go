@@ -9,6 +9,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"peyk/internal/casemap"
 	"peyk/internal/mailbox"
 )
 
@@ -18,8 +19,10 @@ type matcher struct {
 	sel    *selected
 	within indexes // no message outside can match
 	holds  test
-	bodies []string // needles of BODY and TEXT, folded, each once
-	costly bool     // files must be read
+	key    *key
+	text   finder // of BODY and TEXT
+	header headerFinder
+	costly bool // files must be read
 	open   subject
 	err    error // what kept a test from an answer
 }
@@ -27,20 +30,15 @@ type matcher struct {
 // A test reports whether a message of the view matches.
 type test func(i int, msg *mailbox.Message) bool
 
-type headerTest struct{ name, needle string }
-
 // A subject is the message that is being matched.
 type subject struct {
 	index  int
 	letter *letter
-	found  []found // by index into matcher.bodies; nil before the body was read
+	found  []found // by needle; nil before the text was looked at
 }
 
-// found says where a needle was found.
-type found struct{ header, body bool }
-
 func (s *session) compile(sel *selected, k *key) *matcher {
-	m := &matcher{s: s, sel: sel, within: indexes{{0, sel.view.Len()}}}
+	m := &matcher{s: s, sel: sel, key: k, within: indexes{{0, sel.view.Len()}}}
 	if k.op == keyAnd {
 		for _, inner := range k.keys {
 			if inner.op == keyNumber || inner.op == keyUID {
@@ -51,30 +49,6 @@ func (s *session) compile(sel *selected, k *key) *matcher {
 	}
 	m.holds = m.test(k)
 	return m
-}
-
-// find returns the messages that match.
-func (m *matcher) find() (*hits, error) {
-	found := &hits{}
-	deadline := m.s.o.Now().Add(m.s.limits.SearchTime)
-	for _, r := range m.within {
-		for i, msg := range m.sel.view.From(r.from) {
-			if i >= r.to {
-				break
-			}
-			if m.costly && m.s.o.Now().After(deadline) {
-				return nil, no(imap.ResponseCodeLimit, "the search takes too long: look for less, or in fewer messages")
-			}
-			ok, err := m.match(i, msg)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				found.add(i)
-			}
-		}
-	}
-	return found, nil
 }
 
 // indexes finds the messages of a key that is a set.
@@ -248,14 +222,14 @@ func between(t, since, before time.Time) bool {
 func (m *matcher) textTest(k *key) test {
 	switch k.op {
 	case keyHeader:
-		t := headerTest{k.name, fold(k.text)}
-		return m.headerTest(func(header []byte) bool { return headerHas(header, t) })
+		needle := []byte(casemap.Fold(k.text))
+		return m.headerTest(func(header []byte) bool { return m.header.has(header, k.name, needle) })
 	case keySentSince:
 		return m.headerTest(func(header []byte) bool { return sentBetween(header, k.day, time.Time{}) })
 	case keySentBefore:
 		return m.headerTest(func(header []byte) bool { return sentBetween(header, time.Time{}, k.day) })
 	}
-	n := m.needle(k.text)
+	n := m.text.need(k.text, k.op == keyBody)
 	return func(int, *mailbox.Message) bool {
 		in := m.search()
 		return in != nil && (in[n].body || k.op == keyText && in[n].header)
@@ -292,15 +266,6 @@ func bySeqWithin(view mailbox.List, set imap.SeqSet) indexes {
 		}
 	}
 	return out
-}
-
-func (m *matcher) needle(text string) int {
-	text = fold(text)
-	if i := slices.Index(m.bodies, text); i >= 0 {
-		return i
-	}
-	m.bodies = append(m.bodies, text)
-	return len(m.bodies) - 1
 }
 
 // match reports whether the message at index i matches. A message that is
@@ -352,9 +317,9 @@ func (m *matcher) search() []found {
 	if l == nil {
 		return nil
 	}
-	in, err := l.searchText(m.bodies)
+	in, err := m.text.search(l)
 	if err != nil {
-		m.fail(stored(err))
+		m.fail(err)
 		return nil
 	}
 	m.open.found = in

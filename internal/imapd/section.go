@@ -217,9 +217,10 @@ func (l *letter) findTop(what imap.PartSpecifier) (mimescan.Span, bool, error) {
 	return l.headerSpan, true, nil
 }
 
-// sendFields appends HEADER.FIELDS or HEADER.FIELDS.NOT.
+// sendFields appends HEADER.FIELDS or HEADER.FIELDS.NOT: the fields as they
+// stand, then an empty line.
 func (s *session) sendFields(l *letter, sec *section) error {
-	kept, ok, err := l.fields(sec)
+	header, ok, err := l.headerFor(sec)
 	if err != nil {
 		return stored(err)
 	}
@@ -227,21 +228,11 @@ func (s *session) sendFields(l *letter, sec *section) error {
 		s.openLiteral(0)
 		return nil
 	}
-	s.sendBytes(kept, sec.Partial)
-	return nil
-}
-
-// fields returns what HEADER.FIELDS or HEADER.FIELDS.NOT asks for: the fields
-// as they stand, then an empty line.
-func (l *letter) fields(sec *section) (kept []byte, ok bool, err error) {
-	header, ok, err := l.headerFor(sec)
-	if err != nil || !ok {
-		return nil, ok, err
-	}
 	names, want := sec.HeaderFields, true
 	if names == nil {
 		names, want = sec.HeaderFieldsNot, false
 	}
+	var kept []byte
 	mimescan.RawFields(header, func(name, field []byte) bool {
 		if hasFold(names, string(name)) == want {
 			kept = append(kept, field...)
@@ -251,7 +242,8 @@ func (l *letter) fields(sec *section) (kept []byte, ok bool, err error) {
 	if len(kept) > 0 && kept[len(kept)-1] != '\n' {
 		kept = append(kept, '\n')
 	}
-	return append(kept, '\n'), true, nil
+	s.sendBytes(append(kept, '\n'), sec.Partial)
+	return nil
 }
 
 // headerFor returns the header that a HEADER.FIELDS is about.

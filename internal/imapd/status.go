@@ -82,8 +82,6 @@ func statusFlag(o *imap.StatusOptions, item string) *bool {
 		return &o.Size
 	case "HIGHESTMODSEQ":
 		return &o.HighestModSeq
-	case "APPENDLIMIT":
-		return &o.AppendLimit
 	}
 	return nil
 }
@@ -110,17 +108,15 @@ func (s *session) statusOf(name string, items []string) error {
 	for _, item := range items {
 		s.out = append(append(s.out, sep...), item...)
 		s.out = append(s.out, ' ')
-		s.out = strconv.AppendInt(s.out, s.statusValue(snap, item), 10)
+		s.out = strconv.AppendInt(s.out, statusValue(snap, item), 10)
 		sep = " "
 	}
 	s.out = append(s.out, ")\r\n"...)
 	return s.relieve()
 }
 
-func (s *session) statusValue(snap *mailbox.Snapshot, item string) int64 {
+func statusValue(snap *mailbox.Snapshot, item string) int64 {
 	switch item {
-	case "APPENDLIMIT":
-		return s.appendLimit() // RFC 7889 §5
 	case "MESSAGES":
 		return int64(snap.Messages.Len())
 	case "UIDNEXT":

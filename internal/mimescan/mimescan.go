@@ -132,6 +132,10 @@ type scanner struct {
 	parts  int
 	budget int
 	header []byte
+
+	visitor *Visitor // nil: the structure is kept
+	size    int64    // of the message, for a visitor
+	stopped bool     // the visitor wants no more
 }
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 32<<10) }}
@@ -167,7 +171,8 @@ func (s *scanner) part(p *Part, depth int, root, digest bool) hit {
 		p.Header.End = h.end.pos
 		p.HeaderSize = h.end.wire - from.wire
 	}
-	p.parseHeader(s.header, root, digest)
+	p.parseHeader(s.header, root && s.visitor == nil, digest)
+	s.visitHeader(p)
 	if depth >= MaxDepth && p.kind != leaf {
 		p.seal()
 	}
@@ -176,6 +181,7 @@ func (s *scanner) part(p *Part, depth int, root, digest bool) hit {
 		if p.kind == message {
 			p.Parts = []*Part{emptyMessage(p.Body)}
 		}
+		s.visitBody(p)
 		return h
 	}
 	body := s.at
@@ -191,6 +197,7 @@ func (s *scanner) part(p *Part, depth int, root, digest bool) hit {
 	}
 	h.end = later(body, h.end)
 	p.setBody(body, h.end)
+	s.visitBody(p)
 	return h
 }
 
@@ -223,17 +230,19 @@ func emptyMessage(at Span) *Part {
 
 // multipart scans the preamble, the parts and the epilogue.
 func (s *scanner) multipart(p *Part, depth int) hit {
-	boundary := param(p.Params, "boundary")
+	boundary := s.boundaryOf(p)
 	if boundary == "" {
 		return s.skip()
 	}
 	level := len(s.open)
-	s.open = append(s.open, boundary[:min(len(boundary), maxBoundary)])
+	s.open = append(s.open, boundary)
 	digest := foldEqual(p.Subtype, "digest")
 	h := s.skip()
 	for h.level == level && !h.closing && s.parts < MaxParts {
 		child := &Part{}
-		p.Parts = append(p.Parts, child)
+		if s.visitor == nil {
+			p.Parts = append(p.Parts, child)
+		}
 		h = s.part(child, depth+1, false, digest)
 	}
 	s.open = s.open[:level]
@@ -314,6 +323,10 @@ func (s *scanner) leap() {
 
 // rest counts all that is left; no boundary can end it.
 func (s *scanner) rest() {
+	if s.visitor != nil && !s.stopped {
+		s.at.pos, s.data, s.r = s.size, nil, nil // nobody asks for the counts
+		return
+	}
 	if s.r == nil {
 		if n := len(s.data); n > 0 {
 			s.at = s.at.plus(s.data, s.cr)

@@ -2,6 +2,7 @@ package mimescan
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -253,6 +254,7 @@ func FuzzScan(f *testing.F) {
 		if in := ScanBytes(text); !reflect.DeepEqual(in, p) {
 			t.Fatalf("in memory %s, from a file %s", in.AppendBodyStructure(nil, true), p.AppendBodyStructure(nil, true))
 		}
+		compareVisit(t, string(text))
 		out := p.AppendBodyStructure(nil, true)
 		if len(out) > 64*len(text)+4096 {
 			t.Fatalf("a structure of %d octets for a message of %d", len(out), len(text))
@@ -342,4 +344,76 @@ func parseQuoted(t testing.TB, s []byte) []byte {
 	}
 	t.Fatal("string is not closed")
 	return nil
+}
+
+// TestVisitSeesWhatScanSees: the same entities, without keeping them.
+func TestVisitSeesWhatScanSees(t *testing.T) {
+	for _, text := range []string{lf(nested...), crlf(nested...), "", "\n", "a: b", "Content-Type: message/rfc822\n", "Content-Type: multipart/x; boundary=a\n\n--a\n\nb\n--a\nC: d"} {
+		compareVisit(t, text)
+	}
+}
+
+func compareVisit(t *testing.T, text string) {
+	t.Helper()
+	compareVisitBy(t, text, func(v Visitor) error { return Visit(strings.NewReader(text), int64(len(text)), v) })
+	compareVisitBy(t, text, func(v Visitor) error { return VisitBytes([]byte(text), v) })
+}
+
+func compareVisitBy(t *testing.T, text string, visit func(Visitor) error) {
+	t.Helper()
+	var want, got []string
+	var walk func(p *Part)
+	walk = func(p *Part) {
+		for _, child := range p.Parts {
+			walk(child)
+		}
+		want = append(want, fmt.Sprint(p.Type, p.Subtype, p.Encoding, p.Header, p.Body, p.Text()))
+	}
+	walk(scan(t, text))
+	headers := 0
+	err := visit(Visitor{
+		Header: func(p *Part, header []byte) error {
+			headers++
+			if h := text[p.Header.Start:p.Header.End]; !strings.HasPrefix(h, string(header)) && len(header) <= len(h) {
+				t.Errorf("%q: header %q", h, header)
+			}
+			return nil
+		},
+		Body: func(p *Part) error {
+			got = append(got, fmt.Sprint(p.Type, p.Subtype, p.Encoding, p.Header, p.Body, p.Text()))
+			return nil
+		},
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, v := range want { // the empty message that Scan puts into an empty part is not shown
+		if len(got) > 0 && got[0] == v {
+			got = got[1:]
+		}
+	}
+	if len(got) > 0 || headers == 0 {
+		t.Errorf("%q: %d headers; not in the structure: %v", text, headers, got)
+	}
+}
+
+func TestVisitStops(t *testing.T) {
+	text := lf(nested...)
+	enough := errors.New("enough")
+	for stopAt := 1; stopAt < 12; stopAt++ {
+		n := 0
+		step := func() error {
+			if n++; n == stopAt {
+				return enough
+			}
+			return nil
+		}
+		err := Visit(strings.NewReader(text), int64(len(text)), Visitor{
+			Header: func(*Part, []byte) error { return step() },
+			Body:   func(*Part) error { return step() },
+		})
+		if err != enough && n >= stopAt || n > stopAt {
+			t.Errorf("stop at %d: %d steps, %v", stopAt, n, err)
+		}
+	}
 }

@@ -7,6 +7,13 @@ import (
 	"strings"
 )
 
+// Params returns the parameters of a field such as Content-Type, those of RFC
+// 2231 §3 joined. At most 100 are looked at.
+func Params(value string) []Param {
+	x := &lexer{s: value}
+	return x.params()
+}
+
 // A piece is one part of a parameter that was cut (RFC 2231 §3).
 type piece struct {
 	name     string
