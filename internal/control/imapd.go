@@ -22,6 +22,10 @@ var (
 		Help: "Most octets in all literals of an IMAP command, save the message of APPEND, once logged in. Before that it is 8,192."}
 	IMAPOthers = &Setting{Name: "imap-others", Kind: Text, Default: "user/", Check: checkOthers, Programs: []string{"imapd"},
 		Help: "What the names of other users' folders begin with; it ends in a slash. none offers no shared folders."}
+	IMAPAdmins = &Setting{Name: "imap-admins", Kind: Lines, Programs: []string{"imapd"},
+		Help: "Users, by their full names, who may set quotas (SETQUOTA) and the server's shared metadata over IMAP."}
+	IMAPMailboxes = &Setting{Name: "imap-mailboxes", Kind: Int, Default: "10000", Programs: []string{"imapd"},
+		Help: "Most folders of an account, unless SETQUOTA says otherwise. 0 is no limit."}
 	IMAPErrors = &Setting{Name: "imap-errors", Kind: Int, Default: "20", Programs: []string{"imapd"},
 		Help: "IMAP commands that cannot be understood before a connection is closed."}
 	IMAPLoginFailures = &Setting{Name: "imap-login-failures", Kind: Int, Default: "3", Programs: []string{"imapd"},
@@ -29,4 +33,4 @@ var (
 )
 
 var imapdSettings = []*Setting{ListenIMAP, ListenIMAPS, IMAPPlaintextLogin, IMAPLoginTimeout, IMAPIdleTimeout, IMAPIdleNotify,
-	IMAPSearchTime, IMAPOthers, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}
+	IMAPSearchTime, IMAPOthers, IMAPAdmins, IMAPMailboxes, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}

@@ -16,7 +16,8 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
 	imap.CapSearchRes, imap.CapWithin, imap.CapCondStore, imap.CapQResync,
-	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS"}
+	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
+	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {
@@ -24,6 +25,9 @@ func (s *session) capabilities() string {
 	switch {
 	case s.state != imap.ConnStateNotAuthenticated || s.o.Preauth != "":
 		caps = append(caps[:len(caps):len(caps)], capsInside...)
+		if s.isAdmin() {
+			caps = append(caps, imap.CapQuotaSet)
+		}
 	case s.secured():
 		caps = append(caps[:len(caps):len(caps)], s.startTLSCap(), imap.AuthCap("PLAIN"))
 	default:

@@ -112,6 +112,12 @@ func findAccess(name string) (command, bool) {
 		c.run = (*session).listRights
 	case "MYRIGHTS":
 		c.run = (*session).myRights
+	case "GETQUOTA":
+		c.run = (*session).getQuota
+	case "GETQUOTAROOT":
+		c.run = (*session).getQuotaRoot
+	case "SETQUOTA":
+		c.run = (*session).setQuota
 	}
 	return c, c.run != nil
 }

@@ -88,6 +88,7 @@ type Options struct {
 	Rand      io.Reader
 	Preauth   string              // a Maildir: sessions begin logged in, to it
 	Others    string              // what names of other users' mailboxes begin with; empty offers none
+	Admins    []string            // who may set quotas and the server's shared metadata
 	Shared    *mailbox.SharedList // who shares folders with whom; may be nil
 }
 

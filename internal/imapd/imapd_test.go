@@ -102,7 +102,7 @@ func startServer(t testing.TB, settings map[string]string) *testServer {
 		t.Fatal(err)
 	}
 	ts := &testServer{dir: t.TempDir(), host: newHost(t), addresses: map[string]string{}, log: &logBuffer{make(chan string, 1000)}}
-	o := Options{Host: ts.host, Users: fakeUsers{root: ts.dir, quota: mailbox.Quota{Bytes: c.Size(control.Quota)}},
+	o := Options{Host: ts.host, Users: fakeUsers{root: ts.dir, quota: mailbox.Quota{Bytes: c.Size(control.Quota), Mailboxes: int64(c.Int(control.IMAPMailboxes))}},
 		Shared: ts.host.SharedList(filepath.Join(ts.dir, mailbox.SharedName)),
 		Now:    time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
 	o.Hostname = "imap.test"

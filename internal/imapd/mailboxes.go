@@ -40,8 +40,28 @@ func (s *session) create(p *parser) (reply, error) {
 	if err := s.mayCreate(pl); err != nil {
 		return reply{}, err
 	}
-	return reply{}, stored(pl.account.Create(pl.folder, use))
+	if err := pl.account.Create(pl.folder, use); err != nil {
+		return reply{}, stored(err)
+	}
+	return s.created(pl)
 }
+
+// created answers CREATE with the new mailbox's id (RFC 8474 §4.1).
+func (s *session) created(pl place) (reply, error) {
+	f, err := pl.account.Folder(pl.folder)
+	if err != nil {
+		return reply{}, stored(err)
+	}
+	defer f.Close()
+	if _, err := f.RefreshReadOnly(s.ctx); err != nil {
+		return reply{}, stored(err)
+	}
+	return reply{code: "MAILBOXID (" + objectID(f) + ")"}, nil
+}
+
+// objectID returns what names a mailbox for as long as it lives. A letter
+// stands first, as RFC 8474 §8.1 advises.
+func objectID(f *mailbox.Folder) string { return "F" + f.ID() }
 
 // newPlace takes the name of a mailbox that is to be made. A trailing
 // separator only says that children will follow.

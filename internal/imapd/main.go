@@ -67,9 +67,10 @@ func (o Options) configured(c *control.Config) Options {
 	o.Hostname = daemon.Hostname(c)
 	o.Plaintext = c.Networks(control.IMAPPlaintextLogin)
 	if d, ok := o.Users.(Dovecot); ok {
-		d.Quota = c.Size(control.Quota)
+		d.Quota, d.Mailboxes = c.Size(control.Quota), int64(c.Int(control.IMAPMailboxes))
 		o.Users = d
 	}
+	o.Admins = c.Lines(control.IMAPAdmins)
 	o.Others = strings.TrimPrefix(c.Text(control.IMAPOthers), "none")
 	if root := c.Text(control.MailRoot); root != "" && o.Shared == nil {
 		o.Shared = o.Host.SharedList(filepath.Join(root, mailbox.SharedName))

@@ -109,9 +109,11 @@ func (s *session) describe() {
 			break
 		}
 	}
+	s.untagged("OK [MAILBOXID (", objectID(s.sel.folder), ")] what it is, whatever its name") // RFC 8474 §4.2
 	s.untagged("OK [UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.snap.UIDValidity), 10), "] UIDs are good with this")
 	s.untagged("OK [UIDNEXT ", strconv.FormatUint(uint64(s.sel.snap.UIDNext), 10), "] the next UID")
 	s.sendHighest()
+	s.warnFull()
 }
 
 // deselect leaves the selected mailbox.

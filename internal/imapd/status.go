@@ -43,12 +43,16 @@ func (s *session) status(p *parser) (reply, error) {
 // answered.
 func (p *parser) statusItems(o *imap.StatusOptions) ([]string, error) {
 	var items []string
+	var id bool
 	err := p.list(func() error {
 		w, err := p.word()
 		if err != nil {
 			return err
 		}
 		flag := statusFlag(o, w)
+		if w == "MAILBOXID" { // RFC 8474 §4.3
+			flag = &id
+		}
 		if flag == nil {
 			return p.fail("unknown STATUS item")
 		}
@@ -82,6 +86,8 @@ func statusFlag(o *imap.StatusOptions, item string) *bool {
 		return &o.Size
 	case "HIGHESTMODSEQ":
 		return &o.HighestModSeq
+	case "DELETED-STORAGE": // RFC 9208 §4.1.4
+		return &o.DeletedStorage
 	}
 	return nil
 }
@@ -108,8 +114,12 @@ func (s *session) statusOf(name string, items []string) error {
 	for _, item := range items {
 		s.out = append(append(s.out, sep...), item...)
 		s.out = append(s.out, ' ')
-		s.out = strconv.AppendInt(s.out, statusValue(snap, item), 10)
 		sep = " "
+		if item == "MAILBOXID" {
+			s.text("(", objectID(f), ")")
+			continue
+		}
+		s.out = strconv.AppendInt(s.out, statusValue(snap, item), 10)
 	}
 	s.out = append(s.out, ")\r\n"...)
 	return s.relieve()
@@ -139,6 +149,11 @@ func statusShare(m *mailbox.Message, item string) int64 {
 	switch item {
 	case "SIZE":
 		return m.Size
+	case "DELETED-STORAGE":
+		if m.Flags&mailbox.Deleted != 0 {
+			return m.FileSize
+		}
+		return 0
 	case "RECENT":
 		counts = m.Recent
 	case "UNSEEN":

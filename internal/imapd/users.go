@@ -17,6 +17,8 @@ type Dovecot struct {
 	Auth  *dovecotauth.Auth
 	Users *dovecotauth.UserDB
 	Quota int64 // octets, of an account whose entry names none; 0 is none
+	// Mailboxes is how many an account may have; 0 is no limit.
+	Mailboxes int64
 }
 
 // Login checks the response of a SASL PLAIN exchange.
@@ -35,13 +37,13 @@ func (d Dovecot) Find(ctx context.Context, name string) (Account, bool, error) {
 		return Account{}, false, err
 	}
 	groups := strings.FieldsFunc(user.Fields["acl_groups"], func(r rune) bool { return r == ',' || r == ' ' })
-	quota := mailbox.ParseQuotaRule(user.Quota, mailbox.Quota{Bytes: d.Quota})
+	quota := mailbox.ParseQuotaRule(user.Quota, mailbox.Quota{Bytes: d.Quota, Mailboxes: d.Mailboxes})
 	return Account{Name: user.Name, Root: root, Quota: quota, Groups: groups}, true, nil
 }
 
 // Mailbox looks up where the mail of a user lies.
 func (d Dovecot) Mailbox(ctx context.Context, name string) (string, mailbox.Quota, error) {
-	quota := mailbox.Quota{Bytes: d.Quota}
+	quota := mailbox.Quota{Bytes: d.Quota, Mailboxes: d.Mailboxes}
 	user, found, err := d.Users.Lookup(ctx, service, name)
 	if err != nil {
 		return "", quota, err

@@ -28,6 +28,9 @@ func (a *Account) Create(name, specialUse string) error {
 	if err := a.absent(name); err != nil {
 		return err
 	}
+	if err := a.room(); err != nil {
+		return err
+	}
 	if err := a.makeFolder(name); err != nil {
 		return temporary("cannot create the folder", dirOf(name), err)
 	}

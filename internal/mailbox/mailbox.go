@@ -100,8 +100,9 @@ type NewMessage struct {
 
 // Quota limits an account; 0 is no limit.
 type Quota struct {
-	Bytes    int64 // octets on disk
-	Messages int64
+	Bytes     int64 // octets on disk
+	Messages  int64
+	Mailboxes int64 // folders, INBOX too
 }
 
 // Target is one mailbox that a message is delivered to.

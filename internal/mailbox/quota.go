@@ -99,8 +99,9 @@ func (d *drop) checkQuota(h *Host, size int64) error { return h.checkQuota(d.Roo
 // checkQuota returns an error, which wraps ErrQuota, when a mailbox has no
 // room for so much more.
 func (h *Host) checkQuota(root string, q Quota, bytes, messages int64) error {
-	if q.none() {
-		return nil
+	q, err := h.effective(root, q)
+	if err != nil || q.none() {
+		return err
 	}
 	if q.Bytes > 0 && bytes > q.Bytes {
 		return full(true)
@@ -123,6 +124,7 @@ func (h *Host) checkQuota(root string, q Quota, bytes, messages int64) error {
 // usage returns what the account holds, by the file if it can be used. Fresh
 // means that a new count would find the same.
 func (h *Host) usage(root string, q Quota) (u usage, fresh bool, err error) {
+	q.Mailboxes = 0 // maildirsize does not know of them
 	text, at, err := readMaildirsize(filepath.Join(root, maildirsizeName))
 	if err == nil {
 		var ok bool
@@ -151,6 +153,7 @@ func readMaildirsize(path string) (text string, at time.Time, err error) {
 // recalculate counts all messages of an account, and writes maildirsize if
 // there is a limit to write.
 func (h *Host) recalculate(root string, q Quota) (usage, error) {
+	q.Mailboxes = 0
 	u := usage{limit: q, lines: 1}
 	dirs, err := folderDirs(root)
 	if err != nil {
@@ -230,6 +233,10 @@ func (h *Host) countQuota(root string, bytes, messages int64) {
 
 // Usage returns what the account holds: octets on disk, and messages.
 func (a *Account) Usage() (bytes, messages int64, err error) {
-	u, _, err := a.host.usage(a.root, a.Quota())
+	q, err := a.Limits()
+	if err != nil {
+		return 0, 0, err
+	}
+	u, _, err := a.host.usage(a.root, q)
 	return u.bytes, u.messages, temporary("cannot count the mailbox", a.root, err)
 }
