@@ -8,15 +8,18 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"peyk/internal/mailbox"
-	"peyk/internal/mimescan"
 )
 
 // A request is what a FETCH asks for.
 type request struct {
 	imap.FetchOptions
 	sections []section
-	seen     bool // one of the sections sets \Seen
-	content  bool // the file must be opened
+	seen     bool         // one of the sections sets \Seen
+	file     bool         // the file must be opened
+	extra    mailbox.Need // what items that go-imap has no name for need
+	emailID  bool
+	threadID bool
+	saveDate bool
 	since    bool // CHANGEDSINCE was given (RFC 7162 §3.1.4.1)
 	vanished bool // VANISHED too (RFC 7162 §3.2.6)
 }
@@ -41,11 +44,12 @@ func (s *session) fetch(p *parser) (reply, error) {
 	if r.vanished {
 		s.sendVanishedSince(set, r.ChangedSince, nil)
 	}
-	err = in.each(func(i int) error {
-		if r.since && s.sel.view.At(i).ModSeq <= r.ChangedSince {
-			return nil
+	err = s.eachFetched(in, r, func(i int, a *mailbox.Facts, err error) error {
+		if err == nil {
+			err = s.fetchOne(i, a, r)
+		} else if !errors.Is(err, mailbox.ErrGone) {
+			err = stored(err)
 		}
-		err := s.fetchOne(i, r)
 		if errors.Is(err, mailbox.ErrGone) {
 			gone++
 			return nil
@@ -83,10 +87,10 @@ func (s *session) markSeen(uids []uint32) error {
 
 // fetchOne sends the answer for the message at index i, or nothing when the
 // message is gone.
-func (s *session) fetchOne(i int, r *request) error {
+func (s *session) fetchOne(i int, a *mailbox.Facts, r *request) error {
 	m := s.sel.view.At(i)
 	var l *letter
-	if r.content {
+	if r.wantsFile(a) {
 		var err error
 		if l, err = s.openLetter(m.UID); err != nil {
 			return err
@@ -95,7 +99,7 @@ func (s *session) fetchOne(i int, r *request) error {
 	}
 	mark, flushes := len(s.out), s.flushes
 	s.beginFetch(i)
-	if err := s.fetchItems(m, l, r); err != nil {
+	if err := s.fetchItems(m, l, a, r); err != nil {
 		if s.flushes != flushes {
 			return &brokenError{err} // half of the answer is on its way
 		}
@@ -117,7 +121,7 @@ func (s *session) item(name string) {
 }
 
 // fetchItems appends all items.
-func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
+func (s *session) fetchItems(m *mailbox.Message, l *letter, a *mailbox.Facts, r *request) error {
 	s.firstItem = true
 	if r.UID {
 		s.item("UID ")
@@ -145,10 +149,15 @@ func (s *session) fetchItems(m *mailbox.Message, l *letter, r *request) error {
 		s.item("RFC822.SIZE ")
 		s.out = strconv.AppendInt(s.out, m.Size, 10)
 	}
-	if l == nil {
-		return nil
+	if r.saveDate {
+		if err := s.appendSaveDate(m.UID); err != nil {
+			return err
+		}
 	}
-	return s.fetchContent(l, r)
+	if a != nil {
+		s.fetchFacts(m, a, r)
+	}
+	return s.fetchSections(l, a, r)
 }
 
 func (s *session) appendDate(uid uint32) error {
@@ -157,34 +166,18 @@ func (s *session) appendDate(uid uint32) error {
 		return stored(err)
 	}
 	s.item(`INTERNALDATE "`)
-	s.out = t.Local().AppendFormat(s.out, "02-Jan-2006 15:04:05 -0700")
+	s.out = t.Local().AppendFormat(s.out, dateTime)
 	s.out = append(s.out, '"')
 	return nil
 }
 
-// fetchContent appends the items that come from the file.
-func (s *session) fetchContent(l *letter, r *request) error {
-	if r.Envelope {
-		if err := l.readHeader(); err != nil {
-			return stored(err)
-		}
-		s.item("ENVELOPE (")
-		s.out = mimescan.AppendEnvelope(s.out, l.header[:min(len(l.header), mimescan.MaxHeader)])
-		s.out = append(s.out, ')')
-	}
-	if b := r.BodyStructure; b != nil {
-		root, err := l.structure()
-		if err != nil {
-			return stored(err)
-		}
-		if b.Extended {
-			s.item("BODYSTRUCTURE ")
-		} else {
-			s.item("BODY ")
-		}
-		s.out = root.AppendBodyStructure(s.out, b.Extended)
-	}
+// fetchSections appends the sections, from the file if it is open.
+func (s *session) fetchSections(l *letter, a *mailbox.Facts, r *request) error {
 	for i := range r.sections {
+		if l == nil {
+			s.sendKnownFields(a.Fields, &r.sections[i])
+			continue
+		}
 		if err := s.sendSection(l, &r.sections[i]); err != nil {
 			return err
 		}
@@ -243,8 +236,11 @@ func (p *parser) fetchItem(r *request, alone bool) error {
 		r.RFC822Size = true
 	case "MODSEQ":
 		r.ModSeq = true
+	case "SAVEDATE":
+		r.saveDate = true
+	case "EMAILID", "THREADID":
+		r.objectIDs(word)
 	default:
-		r.content = true
 		return p.contentItem(r, word)
 	}
 	return nil
@@ -257,7 +253,7 @@ func (r *request) macro(word string) bool {
 		r.BodyStructure = &imap.FetchItemBodyStructure{}
 		fallthrough
 	case "ALL":
-		r.Envelope, r.content = true, true
+		r.Envelope = true
 		fallthrough
 	case "FAST":
 		r.Flags, r.InternalDate, r.RFC822Size = true, true, true

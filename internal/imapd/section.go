@@ -228,17 +228,7 @@ func (s *session) sendFields(l *letter, sec *section) error {
 		s.openLiteral(0)
 		return nil
 	}
-	names, want := sec.HeaderFields, true
-	if names == nil {
-		names, want = sec.HeaderFieldsNot, false
-	}
-	var kept []byte
-	mimescan.RawFields(header, func(name, field []byte) bool {
-		if hasFold(names, string(name)) == want {
-			kept = append(kept, field...)
-		}
-		return true
-	})
+	kept := sec.pick(nil, header)
 	if len(kept) > 0 && kept[len(kept)-1] != '\n' {
 		kept = append(kept, '\n')
 	}
@@ -261,9 +251,9 @@ func (l *letter) headerFor(sec *section) ([]byte, bool, error) {
 	return header, true, err
 }
 
-func hasFold(names []string, name string) bool {
+func hasFold(names []string, name []byte) bool {
 	for _, n := range names {
-		if strings.EqualFold(n, name) {
+		if len(n) == len(name) && strings.EqualFold(n, string(name)) {
 			return true
 		}
 	}

@@ -52,6 +52,7 @@ type session struct {
 
 	firstItem bool // of the FETCH answer that is being written
 	cursor    cursor
+	scratch   []byte // fields of a header
 }
 
 // counters go into the log when the session ends.

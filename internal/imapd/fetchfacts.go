@@ -1,0 +1,167 @@
+package imapd
+
+import (
+	"errors"
+
+	"peyk/internal/mailbox"
+	"peyk/internal/mimescan"
+)
+
+// needs returns what is remembered of messages and wanted here. Fields of the
+// header come from there too, unless the file is read for other sections.
+func (r *request) needs() mailbox.Need {
+	need := r.extra
+	if r.Envelope {
+		need |= mailbox.NeedEnvelope
+	}
+	if b := r.BodyStructure; b != nil && b.Extended {
+		need |= mailbox.NeedStructure
+	} else if b != nil {
+		need |= mailbox.NeedBody
+	}
+	for i := range r.sections {
+		if !r.sections[i].ofFields() {
+			r.file = true
+		}
+	}
+	if len(r.sections) > 0 && !r.file {
+		need |= mailbox.NeedFields
+	}
+	return need
+}
+
+// ofFields reports whether a section is HEADER.FIELDS of the message itself.
+func (sec *section) ofFields() bool { return len(sec.Part) == 0 && len(sec.HeaderFields) > 0 }
+
+// wantsFile reports whether a message must be opened for its sections.
+func (r *request) wantsFile(a *mailbox.Facts) bool {
+	if len(r.sections) == 0 || r.file || a == nil {
+		return r.file
+	}
+	for i := range r.sections {
+		for _, name := range r.sections[i].HeaderFields {
+			if !a.Knows(name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// eachFetched calls do with each message and what is remembered of it, if
+// anything is needed.
+func (s *session) eachFetched(in indexes, r *request, do func(i int, a *mailbox.Facts, err error) error) error {
+	each := func(do func(i int) error) error {
+		return in.each(func(i int) error {
+			if r.since && s.sel.view.At(i).ModSeq <= r.ChangedSince {
+				return nil // RFC 7162 §3.1.4.1
+			}
+			return do(i)
+		})
+	}
+	need := r.needs()
+	if need == 0 {
+		return each(func(i int) error { return do(i, nil, nil) })
+	}
+	uids := func(yield func(uint32) bool) {
+		each(func(i int) error {
+			if !yield(s.sel.view.At(i).UID) {
+				return errStop
+			}
+			return nil
+		})
+	}
+	return s.sel.folder.EachFacts(uids, need, func(uid uint32, a *mailbox.Facts, err error) error {
+		i, _ := s.sel.view.Index(uid)
+		return do(i, a, err)
+	})
+}
+
+// errStop ends a walk whose caller wants no more.
+var errStop = errors.New("stop")
+
+// fetchFacts appends the items that are remembered.
+func (s *session) fetchFacts(m *mailbox.Message, a *mailbox.Facts, r *request) {
+	if r.Envelope {
+		s.item("ENVELOPE ")
+		s.out = append(s.out, a.Envelope...)
+	}
+	if b := r.BodyStructure; b != nil && b.Extended {
+		s.item("BODYSTRUCTURE ")
+		s.out = append(s.out, a.Structure...)
+	} else if b != nil {
+		s.item("BODY ")
+		s.out = append(s.out, a.Body...)
+	}
+	s.fetchIDs(a, r)
+}
+
+// fetchIDs: RFC 8474 §5.
+func (s *session) fetchIDs(a *mailbox.Facts, r *request) {
+	if r.emailID {
+		s.item("EMAILID (")
+		s.out = append(append(s.out, a.ID...), ')')
+	}
+	switch {
+	case r.threadID && a.ThreadID == "":
+		s.item("THREADID NIL")
+	case r.threadID:
+		s.item("THREADID (")
+		s.out = append(append(s.out, a.ThreadID...), ')')
+	}
+}
+
+// sendKnownFields appends a HEADER.FIELDS whose fields are all remembered.
+func (s *session) sendKnownFields(fields []byte, sec *section) {
+	s.item(sec.label)
+	s.out = append(s.out, ' ')
+	s.scratch = append(sec.pick(s.scratch[:0], fields), "\r\n"...)
+	data := s.scratch
+	if sec.Partial != nil {
+		from, to := within(int64(len(data)), sec.Partial)
+		data = data[from:to]
+	}
+	s.openLiteral(int64(len(data)))
+	s.out = append(s.out, data...)
+}
+
+// pick appends the fields of a header that HEADER.FIELDS, or
+// HEADER.FIELDS.NOT, asks for.
+func (sec *section) pick(dst, header []byte) []byte {
+	names, want := sec.HeaderFields, true
+	if names == nil {
+		names, want = sec.HeaderFieldsNot, false
+	}
+	mimescan.RawFields(header, func(name, field []byte) bool {
+		if hasFold(names, name) == want {
+			dst = append(dst, field...)
+		}
+		return true
+	})
+	return dst
+}
+
+// objectIDs notes the items of RFC 8474.
+func (r *request) objectIDs(word string) {
+	if word == "EMAILID" {
+		r.emailID = true
+		r.extra |= mailbox.NeedID
+		return
+	}
+	r.threadID = true
+	r.extra |= mailbox.NeedFields
+}
+
+// appendSaveDate: RFC 8514 §4.2.
+func (s *session) appendSaveDate(uid uint32) error {
+	t, err := s.sel.folder.SaveDate(uid)
+	if err != nil {
+		return stored(err)
+	}
+	s.item(`SAVEDATE "`)
+	s.out = append(t.Local().AppendFormat(s.out, dateTime), '"')
+	return nil
+}
+
+// dateTime: date-time of RFC 3501 §9.
+const dateTime = "02-Jan-2006 15:04:05 -0700"
