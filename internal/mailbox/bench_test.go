@@ -1,8 +1,10 @@
 package mailbox
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,5 +62,43 @@ func BenchmarkFirstOpen(b *testing.B) {
 		os.Remove(root + "/" + uidlistName)
 		os.Remove(root + "/" + cacheName)
 		b.StartTimer()
+	}
+}
+
+// BenchmarkFacts takes the envelopes of 10,000 messages of 4 KB, from the
+// messages and from the cache.
+func BenchmarkFacts(b *testing.B) {
+	root := filepath.Join(b.TempDir(), "Maildir")
+	lettersIn(b, root, 0, 10_000)
+	body := strings.Repeat("0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ\n", 60)
+	names, err := os.ReadDir(filepath.Join(root, "cur"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i, name := range names {
+		text := fmt.Sprintf("Received: from mx.example (mx.example [192.0.2.1])\n\tby bench.example with ESMTPS id 1234567890;\n\tSun, 22 Nov 2026 10:00:01 +0000\nFrom: Sender %d <s%d@bench.example>\nTo: reader@bench.example\nSubject: message number %d\nDate: Sun, 22 Nov 2026 10:00:00 +0000\nMessage-ID: <%d@bench.example>\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nX-Mailer: bench\n\n%s", i, i, i, i, body)
+		if err := os.WriteFile(filepath.Join(root, "cur", name.Name()), []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, need := range []Need{NeedEnvelope, NeedStructure} {
+		for _, cold := range []bool{true, false} {
+			b.Run(fmt.Sprintf("need=%d/cold=%v", need, cold), func(b *testing.B) {
+				visit(b, root, func(h *Host, f *Folder, s *Snapshot) {
+					uids := uidsOf(s)
+					for b.Loop() {
+						if cold {
+							f.facts.settled()
+							os.Remove(f.factsPath())
+							f.facts.forget()
+						}
+						err := f.EachFacts(slices.Values(uids), need, func(_ uint32, _ *Facts, err error) error { return err })
+						if err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			})
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"iter"
@@ -37,28 +38,78 @@ type Facts struct {
 	Preview   string // PREVIEW, at most 200 characters
 	ThreadID  string // THREADID (RFC 8474 §5.2); empty: the message names no message
 
-	// Fields are the header fields of CachedFields, as they stand in the
-	// message but with CRLF line ends, in order. See Knows.
+	// Fields are header fields as they stand in the message, but with CRLF
+	// line ends, in order: all but the traces of transport, or at least those
+	// that lists and searches are about, or none. Ask Knows.
 	Fields      []byte
-	FieldsWhole bool // false: they are too long, and Fields is empty
+	FieldsWhole bool // those of IsListField are all there
 	others      names
 	preview     []byte
 }
 
-// CachedFields are the header fields that clients ask for in lists of
-// messages, and that searches look at; lower case.
-const CachedFields = " bcc cc chat-version content-description content-type date disposition-notification-to from importance in-reply-to" +
-	" lines list-archive list-help list-id list-owner list-post list-subscribe list-unsubscribe list-unsubscribe-post mailing-list" +
-	" message-id newsgroups organization priority references reply-to resent-date resent-from resent-message-id resent-to sender subject to" +
-	" x-k9mail-identity x-label x-mailer x-original-to x-priority x-uniform-type-identifier x-universally-unique-identifier user-agent "
-
 // maxCachedFields bounds Fields.
 const maxCachedFields = 4 << 10
 
-// IsCachedField reports whether a header field, in whatever case, is one of
-// CachedFields.
-func IsCachedField(name string) bool {
-	return len(name) > 0 && strings.IndexByte(name, ' ') < 0 && strings.Contains(CachedFields, " "+strings.ToLower(name)+" ")
+// IsListField reports whether a header field, in whatever case, is one that
+// clients ask for in lists of messages, or that searches look at.
+func IsListField(name []byte) bool {
+	switch len(name) {
+	case 2:
+		return isOneOf(name, "To", "Cc")
+	case 3:
+		return isOneOf(name, "Bcc")
+	case 4:
+		return isOneOf(name, "Date", "From")
+	case 5:
+		return isOneOf(name, "Lines")
+	case 6:
+		return isOneOf(name, "Sender")
+	case 7:
+		return isOneOf(name, "Subject", "List-Id", "X-Label")
+	case 8:
+		return isOneOf(name, "Reply-To", "Priority", "X-Mailer")
+	case 9:
+		return isOneOf(name, "List-Post", "List-Help")
+	case 10:
+		return isOneOf(name, "Message-ID", "References", "Newsgroups", "Importance", "X-Priority", "User-Agent")
+	case 11, 12:
+		return isOneOf(name, "In-Reply-To", "Resent-Date", "Resent-From", "Content-Type", "Chat-Version", "Mailing-List")
+	}
+	return isOneOf(name, "List-Unsubscribe", "List-Subscribe", "List-Unsubscribe-Post", "Content-Description",
+		"Disposition-Notification-To", "X-Original-To", "X-K9mail-Identity", "X-Universally-Unique-Identifier",
+		"X-Uniform-Type-Identifier")
+}
+
+// isTrace reports whether a header field is of the kind that is long, is put
+// in by the machines on the way, and is seldom asked for.
+func isTrace(name []byte) bool {
+	switch name[0] {
+	case 'R', 'r':
+		return isOneOf(name, "Received", "Received-SPF")
+	case 'A', 'a':
+		return begins(name, "ARC-") || isOneOf(name, "Authentication-Results", "Autocrypt")
+	case 'D', 'd':
+		return isOneOf(name, "DKIM-Signature", "DomainKey-Signature")
+	case 'F', 'f':
+		return isOneOf(name, "Face")
+	case 'X', 'x':
+		return begins(name, "X-MS-") || begins(name, "X-Microsoft-") || begins(name, "X-Google-") || begins(name, "X-Forefront-") ||
+			begins(name, "X-Received") || begins(name, "X-Spam-") || begins(name, "X-Face") || begins(name, "X-Gm-")
+	}
+	return false
+}
+
+func isOneOf(name []byte, words ...string) bool {
+	for _, w := range words {
+		if len(w) == len(name) && strings.EqualFold(w, string(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+func begins(name []byte, with string) bool {
+	return len(name) >= len(with) && strings.EqualFold(string(name[:len(with)]), with)
 }
 
 // Knows reports whether Fields holds every field of this name that the
@@ -67,23 +118,23 @@ func (a *Facts) Knows(name string) bool {
 	if a.Have&NeedFields == 0 {
 		return false
 	}
-	if IsCachedField(name) {
+	if IsListField([]byte(name)) {
 		return a.FieldsWhole
 	}
-	return !a.others.has(name)
+	return !a.others.has([]byte(name))
 }
 
 // names is a set of names of header fields that may say yes for one that is
 // not in it, and never no for one that is.
 type names [4]uint64
 
-func (n *names) add(name string)      { i := nameHash(name); n[i/64] |= 1 << (i % 64) }
-func (n *names) has(name string) bool { i := nameHash(name); return n[i/64]&(1<<(i%64)) != 0 }
+func (n *names) add(name []byte)      { i := nameHash(name); n[i/64] |= 1 << (i % 64) }
+func (n *names) has(name []byte) bool { i := nameHash(name); return n[i/64]&(1<<(i%64)) != 0 }
 func (n *names) fill()                { *n = names{^uint64(0), ^uint64(0), ^uint64(0), ^uint64(0)} }
 
 // nameHash is FNV-1a of the name in lower case, folded to eight bits. It is
 // part of the format of the cache.
-func nameHash(name string) uint8 {
+func nameHash(name []byte) uint8 {
 	h := uint32(2166136261)
 	for i := range len(name) {
 		c := name[i]
@@ -123,47 +174,84 @@ func (f *Folder) EachFacts(uids iter.Seq[uint32], need Need, do func(uid uint32,
 	return w.drain(do)
 }
 
-// takeFields keeps the fields of CachedFields; whole tells that the header was
-// not cut.
-func (a *Facts) takeFields(header []byte, whole bool) {
+// takeHeader takes all facts of the header, since they cost little; whole
+// tells that it was not cut.
+func (a *Facts) takeHeader(header []byte, whole bool) {
+	var e mimescan.Envelope
+	var thread threadFields
+	a.Have |= NeedEnvelope | NeedFields
 	a.FieldsWhole = whole
+	fields, tooLong := make([]byte, 0, min(len(header)+64, maxCachedFields)), false
+	mimescan.EachField(header, func(name, value, field []byte) {
+		e.Add(name, value)
+		thread.add(name, value)
+		trace := isTrace(name)
+		if tooLong = tooLong || !trace && len(fields)+len(field) > maxCachedFields; tooLong || trace {
+			a.others.add(name)
+			return
+		}
+		fields = mimescan.AppendWire(fields, field, false)
+	})
+	a.ThreadID = thread.id()
 	if !whole {
 		a.others.fill()
 	}
+	if tooLong || !whole {
+		fields = a.onlyListFields(header, fields[:0])
+	}
+	if n := len(fields); n > 0 && fields[n-1] != '\n' {
+		fields = append(fields, "\r\n"...)
+	}
+	a.Fields = fields
+	if a.Envelope == nil {
+		a.Envelope = append(e.Append(append(make([]byte, 0, 512), '(')), ')')
+	}
+}
+
+// onlyListFields keeps the fields of IsListField only, if they are not too
+// long.
+func (a *Facts) onlyListFields(header, fields []byte) []byte {
 	mimescan.RawFields(header, func(name, field []byte) bool {
-		if !IsCachedField(string(name)) {
-			a.others.add(string(name))
+		if !IsListField(name) {
+			a.others.add(name)
 			return true
 		}
-		if a.FieldsWhole = a.FieldsWhole && len(a.Fields)+len(field) <= maxCachedFields; a.FieldsWhole {
-			a.Fields = mimescan.AppendWire(a.Fields, field, false)
+		if a.FieldsWhole = a.FieldsWhole && len(fields)+len(field) <= maxCachedFields; a.FieldsWhole {
+			fields = mimescan.AppendWire(fields, field, false)
 		}
 		return true
 	})
 	if !a.FieldsWhole {
-		a.Fields = nil
+		return nil
 	}
-	if n := len(a.Fields); n > 0 && a.Fields[n-1] != '\n' {
-		a.Fields = append(a.Fields, "\r\n"...)
-	}
-	a.ThreadID = threadID(header)
+	return fields
 }
 
-// threadID hashes the first id of References, else of In-Reply-To, else the
+// threadFields are the fields that say which thread a message belongs to, the
+// most telling last.
+type threadFields [3][]byte
+
+func (t *threadFields) add(name, value []byte) {
+	i := -1
+	switch {
+	case len(name) == 10 && isOneOf(name, "References"):
+		i = 2
+	case len(name) == 11 && isOneOf(name, "In-Reply-To"):
+		i = 1
+	case len(name) == 10 && isOneOf(name, "Message-ID"):
+		i = 0
+	}
+	if i >= 0 && t[i] == nil {
+		t[i] = firstID(value)
+	}
+}
+
+// id hashes the first id of References, else of In-Reply-To, else the
 // message's own: so that replies find their thread without looking at others.
-func threadID(header []byte) string {
-	var ids [3]string
-	mimescan.Fields(header, func(name, value []byte) bool {
-		for i, field := range [...]string{"References", "In-Reply-To", "Message-ID"} {
-			if ids[i] == "" && strings.EqualFold(string(name), field) {
-				ids[i] = firstID(string(value))
-			}
-		}
-		return true
-	})
-	for _, id := range ids {
-		if id != "" {
-			sum := sha256.Sum256([]byte(id))
+func (t *threadFields) id() string {
+	for i := len(t) - 1; i >= 0; i-- {
+		if t[i] != nil {
+			sum := sha256.Sum256(t[i])
 			return "T" + hex.EncodeToString(sum[:16])
 		}
 	}
@@ -171,11 +259,11 @@ func threadID(header []byte) string {
 }
 
 // firstID returns the first msg-id of a field (RFC 5322 §3.6.4).
-func firstID(value string) string {
-	_, after, ok := strings.Cut(value, "<")
-	id, _, closed := strings.Cut(after, ">")
-	if !ok || !closed {
-		return ""
+func firstID(value []byte) []byte {
+	_, after, ok := bytes.Cut(value, []byte{'<'})
+	id, _, closed := bytes.Cut(after, []byte{'>'})
+	if !ok || !closed || len(id) == 0 {
+		return nil
 	}
 	return id
 }

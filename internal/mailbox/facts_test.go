@@ -28,7 +28,7 @@ func TestFacts(t *testing.T) {
 	if got, want := string(facts.Envelope), `(NIL "one two" `+from+" "+from+" "+from+` NIL NIL NIL NIL "<m@x>")`; got != want {
 		t.Errorf("envelope %s, want %s", got, want)
 	}
-	if got, want := string(facts.Fields), "From: A <a@b.example>\r\nsubject: one\r\n two\r\nReferences: <r@x> <s@x>\r\nMessage-ID: <m@x>\r\n"; got != want {
+	if got, want := string(facts.Fields), "From: A <a@b.example>\r\nsubject: one\r\n two\r\nX-Own: 1\r\nReferences: <r@x> <s@x>\r\nMessage-ID: <m@x>\r\n"; got != want {
 		t.Errorf("fields %q, want %q", got, want)
 	}
 	if got, want := string(facts.Body), `("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 7 1)`; got != want {
@@ -37,10 +37,10 @@ func TestFacts(t *testing.T) {
 	if !strings.HasPrefix(string(facts.Structure), strings.TrimSuffix(string(facts.Body), ")")+" NIL") {
 		t.Errorf("structure %s", facts.Structure)
 	}
-	if len(facts.ID) != 33 || facts.ID[0] != 'M' || facts.ThreadID != threadID([]byte("In-Reply-To: <r@x>\n")) {
+	if len(facts.ID) != 33 || facts.ID[0] != 'M' || facts.ThreadID != (&threadFields{[]byte("r@x")}).id() {
 		t.Errorf("ids %q, %q", facts.ID, facts.ThreadID)
 	}
-	for name, want := range map[string]bool{"SUBJECT": true, "Bcc": true, "X-Own": false, "x-own": false, "Received": false, "X-None": true} {
+	for name, want := range map[string]bool{"SUBJECT": true, "Bcc": true, "X-Own": true, "x-own": true, "RECEIVED": false, "Received": false, "X-None": true} {
 		if facts.Knows(name) != want {
 			t.Errorf("Knows(%s) is %v", name, !want)
 		}

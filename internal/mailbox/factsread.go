@@ -88,15 +88,6 @@ func cutHeader(data []byte) (header []byte, whole bool) {
 	return data, false
 }
 
-// takeHeader takes all facts of the header, since they cost little.
-func (a *Facts) takeHeader(header []byte, whole bool) {
-	if a.Envelope == nil {
-		a.Envelope = append(mimescan.AppendEnvelope([]byte{'('}, header), ')')
-	}
-	a.takeFields(header, whole)
-	a.Have |= NeedEnvelope | NeedFields
-}
-
 func (a *Facts) takeStructure(root *mimescan.Part, need Need) {
 	a.Envelope = append(append([]byte{'('}, root.Envelope...), ')')
 	a.Structure = root.AppendBodyStructure(nil, true)

@@ -47,57 +47,96 @@ func oneOf(name []byte, a string, ifA int, b string, ifB int) int {
 	return -1
 }
 
+// An Envelope collects the fields of a header that the IMAP envelope is made
+// of (RFC 3501 §7.4.2).
+type Envelope struct {
+	last [envelopeFields][]byte // the last value of each field
+	more []extra                // values before it
+	seen [envelopeFields]bool
+}
+
+// An extra is one of several values of a field.
+type extra struct {
+	field int
+	value []byte
+}
+
+// Add takes in a field, as Fields gives it. The value is kept.
+func (e *Envelope) Add(name, value []byte) {
+	i := envelopeField(name)
+	if i < 0 {
+		return
+	}
+	if e.seen[i] && i >= fieldFrom && i <= fieldBcc {
+		e.more = append(e.more, extra{i, e.last[i]})
+	}
+	e.last[i], e.seen[i] = value, true
+}
+
 // AppendEnvelope appends the IMAP envelope of a raw header, without its
-// parentheses (RFC 3501 §7.4.2). Of texts that are there twice the last
-// counts; addresses are those of all fields of the name.
+// parentheses.
 func AppendEnvelope(dst, header []byte) []byte {
-	var values [envelopeFields][][]byte
+	var e Envelope
 	Fields(header, func(name, value []byte) bool {
-		if i := envelopeField(name); i >= 0 {
-			values[i] = append(values[i], value)
-		}
+		e.Add(name, value)
 		return true
 	})
-	dst = appendText(dst, values[fieldDate], AppendString)
-	dst = append(dst, ' ')
-	dst = appendText(dst, values[fieldSubject], AppendHuman)
-	from := appendAddresses(nil, values[fieldFrom])
-	dst = append(append(dst, ' '), from...)
+	return e.Append(dst)
+}
+
+// Append appends the envelope without its parentheses. Of texts that are there
+// twice the last counts; addresses are those of all fields of the name.
+func (e *Envelope) Append(dst []byte) []byte {
+	dst = append(e.text(dst, fieldDate, AppendString), ' ')
+	dst = append(e.text(dst, fieldSubject, AppendHuman), ' ')
+	from := len(dst)
+	dst = e.addresses(dst, fieldFrom)
+	to := len(dst)
 	for i := fieldSender; i <= fieldBcc; i++ {
 		dst = append(dst, ' ')
 		before := len(dst)
-		dst = appendAddresses(dst, values[i])
+		dst = e.addresses(dst, i)
 		if i <= fieldReplyTo && string(dst[before:]) == "NIL" {
-			dst = append(dst[:before], from...) // RFC 3501 §7.4.2: defaults to From
+			dst = append(dst[:before], dst[from:to]...) // RFC 3501 §7.4.2: defaults to From
 		}
 	}
-	dst = append(dst, ' ')
-	dst = appendText(dst, values[fieldInReplyTo], AppendString)
-	dst = append(dst, ' ')
-	return appendText(dst, values[fieldMessageID], AppendString)
+	dst = append(e.text(append(dst, ' '), fieldInReplyTo, AppendString), ' ')
+	return e.text(dst, fieldMessageID, AppendString)
 }
 
-func appendText(dst []byte, values [][]byte, as func([]byte, string) []byte) []byte {
-	if len(values) == 0 {
+func (e *Envelope) text(dst []byte, i int, as func([]byte, string) []byte) []byte {
+	if !e.seen[i] {
 		return append(dst, "NIL"...)
 	}
-	return as(dst, Unfold(values[len(values)-1]))
+	return as(dst, Unfold(e.last[i]))
 }
 
-func appendAddresses(dst []byte, values [][]byte) []byte {
-	before := len(dst)
-	for _, value := range values {
-		addressList(Unfold(value), func(a address) {
-			if len(dst) == before {
-				dst = append(dst, '(')
-			}
-			dst = a.append(dst)
-		})
+func (e *Envelope) addresses(dst []byte, i int) []byte {
+	if !e.seen[i] {
+		return append(dst, "NIL"...)
 	}
+	before := len(dst)
+	for _, x := range e.more {
+		if x.field == i {
+			dst = appendAddresses(dst, before, x.value)
+		}
+	}
+	dst = appendAddresses(dst, before, e.last[i])
 	if len(dst) == before {
 		return append(dst, "NIL"...)
 	}
 	return append(dst, ')')
+}
+
+// appendAddresses appends to the list that begins at an offset.
+func appendAddresses(dst []byte, before int, value []byte) []byte {
+	addressList(Unfold(value), func(a address) {
+		if len(dst) == before {
+			dst = append(dst, '(')
+		}
+		dst = a.append(dst)
+	})
+	return dst
 }
 
 func (a address) append(dst []byte) []byte {

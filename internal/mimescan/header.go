@@ -11,14 +11,9 @@ import (
 // last line end and leading blanks. Lines that are no fields are skipped.
 func Fields(header []byte, f func(name, value []byte) bool) {
 	for len(header) > 0 {
-		field, rest := cutField(header)
-		header = rest
-		name, value, ok := bytes.Cut(field, []byte{':'})
-		name = bytes.TrimRight(name, " \t")
-		if !ok || len(name) == 0 || bytes.ContainsAny(name, "\r\n") {
-			continue
-		}
-		if !f(name, bytes.TrimLeft(value, " \t")) {
+		var x field
+		x, header = cutField(header)
+		if len(x.name) > 0 && !x.torn && !f(x.name, x.value()) {
 			return
 		}
 	}
@@ -27,30 +22,73 @@ func Fields(header []byte, f func(name, value []byte) bool) {
 // RawFields is Fields, but f gets the whole field with its line ends.
 func RawFields(header []byte, f func(name, field []byte) bool) {
 	for len(header) > 0 {
-		field, rest := cutField(header)
-		raw := header[:len(header)-len(rest)]
-		header = rest
-		name, _, ok := bytes.Cut(field, []byte{':'})
-		name = bytes.TrimRight(name, " \t")
-		if ok && len(name) > 0 && !f(name, raw) {
+		var x field
+		x, header = cutField(header)
+		if len(x.name) > 0 && !f(x.name, x.raw) {
 			return
 		}
 	}
 }
 
-// cutField splits the first field, without its line end, from the rest. A
-// field goes on as long as lines begin with a blank (RFC 5322 §2.2.3).
-func cutField(header []byte) (field, rest []byte) {
+// EachField is Fields and RawFields in one.
+func EachField(header []byte, f func(name, value, field []byte)) {
+	for len(header) > 0 {
+		var x field
+		if x, header = cutField(header); len(x.name) > 0 {
+			f(x.name, x.value(), x.raw)
+		}
+	}
+}
+
+// A field is one of a raw header.
+type field struct {
+	name []byte // empty: there is no colon
+	raw  []byte // with its line ends
+	at   int    // after the colon
+	torn bool   // the name has line ends in it
+}
+
+// value returns what follows the name, without leading blanks and the last
+// line end.
+func (x *field) value() []byte {
+	v := x.raw[x.at:]
+	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
+		v = v[1:]
+	}
+	for len(v) > 0 && (v[len(v)-1] == '\n' || v[len(v)-1] == '\r') {
+		v = v[:len(v)-1]
+	}
+	return v
+}
+
+// cutField splits the first field from the rest. A field goes on as long as
+// lines begin with a blank (RFC 5322 §2.2.3).
+func cutField(header []byte) (x field, rest []byte) {
+	x.raw = header[:fieldEnd(header)]
+	colon := bytes.IndexByte(x.raw, ':')
+	if colon < 0 {
+		return x, header[len(x.raw):]
+	}
+	name := x.raw[:colon]
+	for len(name) > 0 && (name[len(name)-1] == ' ' || name[len(name)-1] == '\t') {
+		name = name[:len(name)-1]
+	}
+	x.name, x.at = name, colon+1
+	x.torn = colon > 0 && (bytes.IndexByte(name, '\n') >= 0 || bytes.IndexByte(name, '\r') >= 0)
+	return x, header[len(x.raw):]
+}
+
+// fieldEnd returns the length of the first field with its line ends.
+func fieldEnd(header []byte) int {
 	for end := 0; ; {
 		i := bytes.IndexByte(header[end:], '\n')
 		if i < 0 {
-			return header, nil
+			return len(header)
 		}
 		end += i + 1
-		if end < len(header) && (header[end] == ' ' || header[end] == '\t') {
-			continue
+		if end == len(header) || header[end] != ' ' && header[end] != '\t' {
+			return end
 		}
-		return bytes.TrimRight(header[:end], "\r\n"), header[end:]
 	}
 }
 
@@ -104,7 +142,7 @@ func (s *scanner) wholeHeader(limit int) ([]byte, error) {
 // digest the default type is message/rfc822 (RFC 2046 §5.1.5).
 func (p *Part) parseHeader(header []byte, root, digest bool) {
 	Fields(header, func(name, value []byte) bool {
-		if len(name) > 8 && foldEqual(string(name[:8]), "content-") {
+		if len(name) > 8 && name[7] == '-' && foldEqual(string(name[:8]), "content-") {
 			p.contentField(strings.ToLower(string(name[8:])), value)
 		}
 		return true

@@ -66,11 +66,28 @@ func AppendNString(dst []byte, s string) []byte {
 // sent as a literal.
 func AppendHuman(dst []byte, s string) []byte {
 	text := s
-	if strings.ContainsAny(s, "\t ") {
+	blanks, quotes := looks(s)
+	if blanks {
 		text = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' || r == '\t' }), " ")
 	}
-	if text != "" && text != s || strings.ContainsAny(text, `"\`) {
+	if text != "" && text != s || quotes {
 		return AppendLiteral(dst, text)
 	}
 	return AppendString(dst, text)
+}
+
+// looks reports whether text has other blanks than single spaces between
+// words, and whether it has quotes or backslashes.
+func looks(s string) (blanks, quotes bool) {
+	last := byte(' ')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\t', c == ' ' && last == ' ':
+			blanks = true
+		case c == '"', c == '\\':
+			quotes = true
+		}
+		last = s[i]
+	}
+	return blanks || last == ' ' && s != "", quotes
 }
