@@ -59,6 +59,7 @@ type item struct {
 	flags      Flags
 	keywords   []string
 	size, wire int64
+	date       uint32                   // if it is known
 	tmp        string                   // temporary file, if it has one
 	put        func(final string) error // gives the file its name
 	undo       func(final string)       // takes it back
@@ -86,11 +87,22 @@ func (f *Folder) writeItem(m *NewMessage) (item, error) {
 	}
 	name := w.tmp[strings.LastIndexByte(w.tmp, '/')+1:]
 	return item{base: withSizes(name, w.size, w.wire), flags: m.Flags, keywords: m.Keywords,
-		size: w.size, wire: w.wire, tmp: w.tmp,
+		size: w.size, wire: w.wire, date: seconds(m.Date), tmp: w.tmp,
 		put:  func(final string) error { return f.host.o.Disk.MoveUnsynced(w.tmp, final) },
 		undo: func(final string) { os.Remove(final) },
 	}, nil
 }
+
+// seconds returns a time as messages keep it, 0 when it is unknown or cannot
+// be kept.
+func seconds(at time.Time) uint32 {
+	if s := at.Unix(); s > 0 && s < 1<<32 {
+		return uint32(s)
+	}
+	return 0
+}
+
+func (h *Host) now() uint32 { return seconds(h.o.Now()) }
 
 // setTime sets the modification time, which is the message's INTERNALDATE.
 func (w *mailWriter) setTime(at time.Time) error {
@@ -123,7 +135,7 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 	fresh := make([]Message, len(items))
 	var lines []byte
 	for i, it := range items {
-		m := Message{UID: tail.next + uint32(i), Base: it.base, Flags: it.flags, Keywords: bits[i], FileSize: it.size, Size: it.wire}
+		m := Message{UID: tail.next + uint32(i), Base: it.base, Flags: it.flags, Keywords: bits[i], FileSize: it.size, Size: it.wire, date: it.date, saved: f.host.now()}
 		lines = appendUidRecord(lines, m.UID, m.Base, m.FileSize, m.Size)
 		fresh[i] = m
 	}

@@ -42,9 +42,14 @@ func BenchmarkStoreInLargeFolder(b *testing.B) {
 	b.StopTimer()
 	start = time.Now()
 	f.mu.Lock()
-	f.curOK = true
-	f.saved = savedCache{}
-	f.saveCache()
+	l, err := f.lockChanges()
+	if err == nil {
+		err = f.rotate(l, f.Snapshot().Messages, false)
+		l.unlock()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
 	f.mu.Unlock()
 	b.Logf("cache written: %v", time.Since(start))
 	start = time.Now()

@@ -138,24 +138,38 @@ func TestCacheThatLies(t *testing.T) {
 	})
 }
 
+func someCache() *cached {
+	c := &cached{at: stamps{ids: uidState{header: uidHeader{validity: 7, next: 20, guid: "3085f01b7f11094c501100008c4a11c1", rest: "Xy"}, dev: 1, ino: 2, size: 3, lines: 4, read: true},
+		idsMtime: 5, new: stamp{1, 2, 3}, cur: stamp{4, 5, 6}, curOK: ownChanges}, logID: 99, logEnd: 70, floor: 3, highest: 77,
+		messages: ListOf([]Message{{UID: 3, Base: "a", Flags: Seen, Keywords: 1<<40 | 5, Size: 9, FileSize: 8, ModSeq: 77, date: 1, saved: 2}, {UID: 19, Base: "bb", where: odd, FileSize: -1}}),
+		absent:   map[string]uint32{"gone": 4}, vanished: []vanished{{5, 4}, {5, 2}}}
+	c.messages.setOdd(map[uint32]string{19: "cur/bb:1,x"})
+	return c
+}
+
+func sameCache(c, d *cached) bool {
+	return c.at == d.at && c.logID == d.logID && c.logEnd == d.logEnd && c.floor == d.floor && c.highest == d.highest &&
+		slices.Equal(c.messages.slice(), d.messages.slice()) && maps.Equal(c.messages.odds(), d.messages.odds()) &&
+		maps.Equal(c.absent, d.absent) && slices.Equal(c.vanished, d.vanished)
+}
+
 func TestCacheCodec(t *testing.T) {
-	c := &cached{ids: uidState{header: uidHeader{validity: 7, next: 20, guid: "3085f01b7f11094c501100008c4a11c1", rest: "Xy"}, dev: 1, ino: 2, size: 3, lines: 4, read: true},
-		idsMtime: 5, newStamp: stamp{1, 2, 3}, curStamp: stamp{4, 5, 6}, curOK: true,
-		messages: []Message{{UID: 3, Base: "a", Flags: Seen, Keywords: 5, Size: 9, FileSize: 8}, {UID: 19, Base: "bb", where: odd, FileSize: -1}},
-		odd:      map[uint32]string{19: "cur/bb:1,x"}, absent: map[string]uint32{"gone": 4}}
+	c := someCache()
 	d, err := decodeCache(c.encode())
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || !sameCache(c, d) {
+		t.Fatalf("%+v, %v", d, err)
 	}
-	if d.ids != c.ids || d.idsMtime != 5 || d.newStamp != c.newStamp || d.curStamp != c.curStamp || d.newOK || !d.curOK ||
-		!slices.Equal(d.messages, c.messages) || !maps.Equal(d.odd, c.odd) || !maps.Equal(d.absent, c.absent) {
-		t.Fatalf("%+v", d)
+	// The same by way of a log that has no cache before it.
+	changes, n := decodeChanges(c.changes())
+	e := &cached{absent: map[string]uint32{"gone": 4}, floor: 3, logID: 99, logEnd: 70}
+	e.fold(changes)
+	if n != len(c.changes()) || !sameCache(c, e) {
+		t.Fatalf("%+v", e)
 	}
 }
 
 func FuzzCache(f *testing.F) {
-	c := &cached{ids: uidState{header: uidHeader{validity: 7, next: 20}}, messages: []Message{{UID: 3, Base: "a"}}}
-	f.Add(c.encode())
+	f.Add(someCache().encode())
 	f.Add([]byte(cacheMagic))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if len(raw) > 64<<10 {
@@ -167,8 +181,55 @@ func FuzzCache(f *testing.F) {
 			return
 		}
 		again, err := decodeCache(d.encode())
-		if err != nil || !slices.Equal(again.messages, d.messages) || !maps.Equal(again.odd, d.odd) || !maps.Equal(again.absent, d.absent) {
+		if err != nil || !sameCache(d, again) {
 			t.Fatalf("no round trip: %v", err)
+		}
+	})
+}
+
+func FuzzChanges(f *testing.F) {
+	c := someCache()
+	f.Add(c.changes())
+	f.Add((&change{kind: setFlags, m: Message{UID: 3, ModSeq: 80, Flags: Draft}}).append(nil))
+	f.Add((&change{kind: setDates, m: Message{UID: 19, date: 7}}).append((&change{kind: sawFolder2, at: c.at}).append(nil)))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if len(raw) > 64<<10 {
+			return
+		}
+		for at := 0; at+3 <= len(raw); { // let the fuzzer get behind the checksums
+			end := at + 2 + int(binary.LittleEndian.Uint16(raw[at:]))
+			if end+4 > len(raw) {
+				break
+			}
+			binary.LittleEndian.PutUint32(raw[end:], crc32.Checksum(raw[at:end], castagnoli()))
+			at = end + 4
+		}
+		changes, n := decodeChanges(raw)
+		var again []byte
+		for i := range changes {
+			again = changes[i].append(again)
+		}
+		if more, m := decodeChanges(again); len(more) != len(changes) || m != len(again) || n > len(raw) {
+			t.Fatalf("no round trip")
+		}
+		c := someCache()
+		c.fold(changes)
+		last := uint32(0)
+		for _, m := range c.messages.All() {
+			if m.UID <= last || m.ModSeq > c.highest {
+				t.Fatalf("%+v", m)
+			}
+			last = m.UID
+		}
+	})
+}
+
+func FuzzLogHeader(f *testing.F) {
+	f.Add((&logHeader{id: 3, parent: 2, parentEnd: 100, validity: 7, floor: 9, length: changesHeader, boot: 4}).encode())
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		h, err := decodeLogHeader(raw)
+		if err == nil && string(h.encode()) != string(raw[:changesHeader]) {
+			t.Fatal("no round trip")
 		}
 	})
 }
@@ -183,7 +244,7 @@ func fixChecksum(raw []byte) {
 // sameMessages compares all but the mod-sequences.
 func sameMessages(a, b []Message) bool {
 	return slices.EqualFunc(a, b, func(a, b Message) bool {
-		a.ModSeq = b.ModSeq
+		a.ModSeq, a.date, a.saved = b.ModSeq, b.date, b.saved
 		return a == b
 	})
 }

@@ -127,7 +127,7 @@ func (f *Folder) itemsFor(uids []uint32, dst *Folder, t transfer, own *ownChange
 			return nil, 0, err
 		}
 		it := item{base: withSizes(name, max(m.FileSize, 0), m.Size), flags: m.Flags, keywords: s.keywordNames(m),
-			size: m.FileSize, wire: m.Size}
+			size: m.FileSize, wire: m.Size, date: m.date}
 		it.limit(t.rights)
 		from := s.Messages.path(seq - 1)
 		it.put = func(final string) error {

@@ -26,6 +26,7 @@ type Folder struct {
 
 	mu       sync.Mutex // one scan or change at a time; all below
 	ids      uidState
+	sure     bool              // ids come from the uidlist itself, not from a cache only
 	absent   map[string]uint32 // lines of the uidlist whose file is not there
 	index    *index            // of at least the messages of snap; nil: make it
 	keywords keywordState
@@ -33,13 +34,13 @@ type Folder struct {
 	lying    map[uint32]bool // messages that still lie in new/; nil: find them
 	marked   map[uint32]bool // are Recent in snap, or were
 	limbo    map[uint32]time.Time
-	vanished []vanished // ascending by mod-sequence
+	mods     modState
+	dates    dates
 
 	newStamp, curStamp stamp
 	newOK, curOK       bool      // a change since would show in the stamp
 	verifyAt           time.Time // if our own change made curStamp: look again then
 	scanTook           time.Duration
-	saved              savedCache
 	facts              factsFile
 
 	notify    sync.Mutex
@@ -77,7 +78,7 @@ func (f *Folder) Close() {
 	f.facts.close(f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.saveCache()
+	f.leave()
 }
 
 // Snapshot returns the last snapshot, nil before the first Refresh.
@@ -156,19 +157,6 @@ func (f *Folder) Open(uid uint32) (*os.File, error) {
 		return err
 	})
 	return file, err
-}
-
-// Date returns when a message arrived: the modification time of its file.
-func (f *Folder) Date(uid uint32) (time.Time, error) {
-	var at time.Time
-	err := f.withFile(uid, func(path string) error {
-		info, err := os.Lstat(path)
-		if err == nil {
-			at = info.ModTime()
-		}
-		return err
-	})
-	return at, err
 }
 
 // withFile calls do with the path of a message; when the file is not there

@@ -39,10 +39,12 @@ func (f *Folder) identify(ctx context.Context, s *scan) error {
 		return err
 	}
 	if f.ids.doubtful && f.ids.rewrite { // still torn, and nobody is writing it: we hold the lock
-		f.host.trouble("uidlist was cut off; its UIDs get a new UIDVALIDITY", f.path(uidlistName), nil)
+		if f.ids.header.validity != 0 {
+			f.host.trouble("uidlist was cut off or lost; its UIDs get a new UIDVALIDITY", f.path(uidlistName), nil)
+		}
 		f.ids.header.validity = 0
 	}
-	f.ids.doubtful = false
+	f.ids.doubtful, f.sure = false, true
 	if err := f.needHeader(ctx); err != nil {
 		return err
 	}
@@ -177,7 +179,7 @@ func (f *Folder) include(s *scan, fresh []found) {
 	s.seen = s.seen.grow(s.messages.Len() + len(fresh))
 	f.needIndex(s)
 	for _, n := range fresh {
-		f.push(s, Message{UID: n.uid, Base: n.base, FileSize: -1})
+		f.push(s, Message{UID: n.uid, Base: n.base, FileSize: -1, saved: f.host.now()})
 		s.place(s.messages.Len()-1, n)
 	}
 }

@@ -52,7 +52,7 @@ func (f *Folder) refresh(ctx context.Context, readOnly bool) error {
 		f.loadCache()
 	}
 	dirty := f.dirty.Swap(false)
-	if !dirty && (readOnly || len(f.lying) == 0) && f.unchanged() {
+	if !dirty && (readOnly || len(f.lying) == 0) && f.unchanged() && (f.mods.id != 0 || f.mods.off) {
 		return nil
 	}
 	if dirty {
@@ -300,7 +300,8 @@ func (f *Folder) markRecent(s *scan) {
 // publish makes the scan the current snapshot, if it differs.
 func (f *Folder) publish(s *scan) {
 	old := f.snap.Load()
-	next := &Snapshot{UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next}
+	f.settle(old, s)
+	next := &Snapshot{HighestModSeq: f.mods.highest, UIDValidity: f.ids.header.validity, UIDNext: f.ids.header.next}
 	if old != nil {
 		next.Generation = old.Generation
 	}
@@ -309,12 +310,11 @@ func (f *Folder) publish(s *scan) {
 		next.used |= old.used
 	}
 	names := f.keywords.names
-	if old != nil && !s.messages.touched && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && slices.Equal(old.Keywords, nameAll(names, next.used)) {
+	if old != nil && !s.messages.touched && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && old.HighestModSeq == next.HighestModSeq && slices.Equal(old.Keywords, nameAll(names, next.used)) {
 		return
 	}
 	next.Keywords = nameAll(names, next.used)
 	next.Generation++
-	f.stampChanges(old, next, &s.messages)
 	next.Messages = s.messages.List
 	f.snap.Store(next)
 }

@@ -16,6 +16,8 @@ type Message struct {
 	ModSeq   uint64 // of the last change of flags or keywords (RFC 7162)
 	Size     int64  // octets with CRLF line ends (RFC822.SIZE)
 	FileSize int64  // octets on disk
+	date     uint32 // INTERNALDATE in seconds, 0 is unknown
+	saved    uint32 // SAVEDATE
 }
 
 // where tells how a message's file is called, so that the usual name need not

@@ -29,6 +29,8 @@ func (f *Folder) Store(uids []uint32, c Change) (modified []uint32, err error) {
 	if err != nil {
 		return nil, err
 	}
+	f.mods.locking = c.UnchangedSince != nil
+	defer func() { f.mods.locking = false }()
 	err = f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
 		if c.UnchangedSince != nil && s.messages.At(i).ModSeq > *c.UnchangedSince {
 			modified = append(modified, s.messages.At(i).UID)
@@ -86,6 +88,10 @@ func (f *Folder) each(ctx context.Context, uids []uint32, do func(own *ownChange
 }
 
 func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int) error) (left []uint32, err error) {
+	if f.mods.locking {
+		f.holdLog()
+		defer f.releaseLog()
+	}
 	own := f.changeCur()
 	f.amend(func(s *scan) {
 		for _, uid := range uids {
@@ -106,8 +112,8 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 		if len(s.expunged) > 0 {
 			s.messages.drop(s.expunged)
 		}
+		own.done()
 	})
-	own.done()
 	if own.any {
 		err = errors.Join(err, f.host.o.Disk.SyncDir(f.path("cur")))
 	}

@@ -17,7 +17,7 @@ type uidState struct {
 	lines    int
 	read     bool // dev, ino and size are of a file that was read
 	rewrite  bool // the file must be written anew: it is old, torn, broken or lost
-	doubtful bool // it was torn when we knew nothing yet: UIDs that were given out may be lost
+	doubtful bool // it was torn or lost when we knew nothing for sure: UIDs that were given out may be lost
 }
 
 // unchanged reports whether the file on disk is the one we read, wholly.
@@ -64,7 +64,7 @@ func (f *Folder) readUIDs(s *scan) (fresh bool, err error) {
 		return false, err
 	}
 	if file == nil {
-		f.ids.read, f.ids.rewrite = false, true // identify will write it
+		f.ids.read, f.ids.rewrite, f.ids.doubtful = false, true, !f.sure // identify will write it
 		return false, nil
 	}
 	defer file.Close()
@@ -162,7 +162,7 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 	h, err := u.header()
 	if err != nil {
 		f.host.trouble("uidlist is broken, it is written anew", f.path(uidlistName), err)
-		f.ids.read, f.ids.rewrite = false, true
+		f.ids.read, f.ids.rewrite, f.ids.doubtful = false, true, !f.sure
 		return nil
 	}
 	f.needIndex(s)
@@ -173,7 +173,8 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 	} else if known != 0 {
 		h.next = max(h.next, f.ids.header.next)
 	}
-	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == "", doubtful: u.torn && f.ids.header.validity == 0}
+	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == "", doubtful: u.torn && !f.sure}
+	f.sure = f.sure || !u.torn
 	f.ids.is(st)
 	f.takeAll(&u, old, s)
 	return nil
