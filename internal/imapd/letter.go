@@ -73,7 +73,9 @@ func (l *letter) load(srv *Server) error {
 }
 
 func (l *letter) close(srv *Server) {
-	l.file.Close()
+	if l.file != nil {
+		l.file.Close()
+	}
 	if l.buf != nil {
 		srv.buffers.Put(l.buf)
 	}

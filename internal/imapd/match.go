@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"net/mail"
@@ -23,6 +24,11 @@ type matcher struct {
 	text   finder // of BODY and TEXT
 	header headerFinder
 	costly bool // files must be read
+	inHead bool // facts about headers are asked for
+	inText bool // the text is asked for
+	likely test // true for all that holds is true for, from what is in memory
+	reader *mailbox.Reader
+	buf    []byte // for a small message
 	open   subject
 	err    error // what kept a test from an answer
 }
@@ -33,6 +39,7 @@ type test func(i int, msg *mailbox.Message) bool
 // A subject is the message that is being matched.
 type subject struct {
 	index  int
+	facts  *mailbox.Facts // nil: not known
 	letter *letter
 	found  []found // by needle; nil before the text was looked at
 }
@@ -48,7 +55,37 @@ func (s *session) compile(sel *selected, k *key) *matcher {
 		}
 	}
 	m.holds = m.test(k)
+	if m.inHead {
+		m.likely = m.test(k.likely(true))
+	}
 	return m
+}
+
+// mayMatch reports whether a message is worth to look at its header.
+func (m *matcher) mayMatch(i int, msg *mailbox.Message) bool {
+	ok := m.likely(i, msg) || m.err != nil
+	m.err = nil
+	return ok
+}
+
+// likely returns a key that needs no file, and that matches at least (at most
+// when least is false) what k does.
+func (k *key) likely(least bool) *key {
+	switch {
+	case k.op >= keySentSince && least:
+		return &key{op: keyAll}
+	case k.op >= keySentSince:
+		return not(&key{op: keyAll})
+	case k.op == keyNot:
+		return not(k.keys[0].likely(!least))
+	case len(k.keys) == 0:
+		return k
+	}
+	out := &key{op: k.op}
+	for _, inner := range k.keys {
+		out.keys = append(out.keys, inner.likely(least))
+	}
+	return out
 }
 
 // indexes finds the messages of a key that is a set.
@@ -222,13 +259,17 @@ func between(t, since, before time.Time) bool {
 func (m *matcher) textTest(k *key) test {
 	switch k.op {
 	case keyHeader:
+		m.inHead = true
 		needle := []byte(casemap.Fold(k.text))
-		return m.headerTest(func(header []byte) bool { return m.header.has(header, k.name, needle) })
+		return m.headerTest(k.name, func(header []byte) bool { return m.header.has(header, k.name, needle) })
 	case keySentSince:
-		return m.headerTest(func(header []byte) bool { return sentBetween(header, k.day, time.Time{}) })
+		m.inHead = true
+		return m.headerTest("Date", func(header []byte) bool { return sentBetween(header, k.day, time.Time{}) })
 	case keySentBefore:
-		return m.headerTest(func(header []byte) bool { return sentBetween(header, time.Time{}, k.day) })
+		m.inHead = true
+		return m.headerTest("Date", func(header []byte) bool { return sentBetween(header, time.Time{}, k.day) })
 	}
+	m.inText = true
 	n := m.text.need(k.text, k.op == keyBody)
 	return func(int, *mailbox.Message) bool {
 		in := m.search()
@@ -236,8 +277,13 @@ func (m *matcher) textTest(k *key) test {
 	}
 }
 
-func (m *matcher) headerTest(holds func(header []byte) bool) test {
+// headerTest asks the facts, when they know all fields of the name, else the
+// message.
+func (m *matcher) headerTest(name string, holds func(header []byte) bool) test {
 	return func(int, *mailbox.Message) bool {
+		if a := m.open.facts; a != nil && a.Knows(name) {
+			return holds(a.Fields)
+		}
 		l := m.letter()
 		if l == nil {
 			return false
@@ -271,7 +317,7 @@ func bySeqWithin(view mailbox.List, set imap.SeqSet) indexes {
 // match reports whether the message at index i matches. A message that is
 // gone matches nothing that its text would decide.
 func (m *matcher) match(i int, msg *mailbox.Message) (bool, error) {
-	m.open = subject{index: i}
+	m.open.index, m.open.letter, m.open.found = i, nil, nil
 	ok := m.holds(i, msg)
 	if m.open.letter != nil {
 		m.open.letter.close(m.s.srv)
@@ -299,6 +345,10 @@ func (m *matcher) letter() *letter {
 	if m.open.letter != nil || m.err != nil {
 		return m.open.letter
 	}
+	if l := m.smallLetter(); l != nil {
+		m.open.letter = l
+		return l
+	}
 	l, err := m.s.openIn(m.sel.folder, m.sel.view.At(m.open.index).UID)
 	if err != nil {
 		m.fail(err)
@@ -306,6 +356,29 @@ func (m *matcher) letter() *letter {
 	}
 	m.open.letter = l
 	return l
+}
+
+// smallLetter reads a message that is small, and where it was; else it
+// returns nil.
+func (m *matcher) smallLetter() *letter {
+	if m.reader == nil {
+		m.reader, m.buf = m.sel.folder.NewReader(), make([]byte, smallSearch)
+	}
+	data := m.reader.Small(m.sel.view, m.open.index, m.buf)
+	if data == nil {
+		return nil
+	}
+	return &letter{folder: m.sel.folder, r: bytes.NewReader(data), size: int64(len(data)), data: data}
+}
+
+// smallSearch is how large a message may be to be read at once by a search.
+const smallSearch = 64 << 10
+
+func (m *matcher) close() {
+	if m.reader != nil {
+		m.reader.Close()
+		m.reader = nil
+	}
 }
 
 // search reads the message once for all needles; nil when it cannot.

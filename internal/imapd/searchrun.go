@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+
+	"peyk/internal/mailbox"
 )
 
 // Searches that read messages take turns: no more of them work at the same
 // time than there are processors, each for a little while.
 const (
-	searchChunk = 32                    // messages that one worker takes at once
+	searchChunk = 64                    // messages that one worker takes at once
 	searchTurn  = 20 * time.Millisecond // after which another search may go on
 	fewMessages = 2 * searchChunk       // are not worth a second worker
 )
@@ -50,12 +52,16 @@ func (m *matcher) find() (*hits, error) {
 	total := 0
 	for _, w := range m.within {
 		total += w.to - w.from
-		for from := w.from; from < w.to; from += searchChunk {
-			r.chunks = append(r.chunks, struct{ from, to int }{from, min(from+searchChunk, w.to)})
+		chunk := searchChunk
+		if !m.inText {
+			chunk = max(1, w.to-w.from) // facts are read ahead by others
+		}
+		for from := w.from; from < w.to; from += chunk {
+			r.chunks = append(r.chunks, struct{ from, to int }{from, min(from+chunk, w.to)})
 		}
 	}
 	var workers sync.WaitGroup
-	for i := 1; i < runtime.GOMAXPROCS(0) && total > fewMessages && i < maxSearchers; i++ {
+	for i := 1; i < runtime.GOMAXPROCS(0) && m.inText && total > fewMessages && i < maxSearchers; i++ {
 		workers.Go(func() { r.work(m.s.compile(m.sel, m.key)) })
 	}
 	r.work(m)
@@ -93,6 +99,7 @@ func (m *matcher) findCheap() (*hits, error) {
 func (r *searchRun) work(m *matcher) {
 	w := &searcher{run: r, m: m, deadline: m.s.o.Now().Add(m.s.limits.SearchTime)}
 	m.text.late = w.late
+	defer m.close()
 	if !w.take() {
 		return
 	}
@@ -114,22 +121,21 @@ func (r *searchRun) work(m *matcher) {
 	}
 }
 
+// match matches the messages from from to to.
 func (w *searcher) match(from, to int) error {
 	var matched []int
-	for i, msg := range w.m.sel.view.From(from) {
-		if i >= to {
-			break
-		}
+	err := w.each(from, to, func(i int, msg *mailbox.Message) error {
 		if err := w.late(); err != nil {
 			return err
 		}
 		ok, err := w.m.match(i, msg)
-		if err != nil {
-			return err
-		}
 		if ok {
 			matched = append(matched, i)
 		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()
@@ -137,6 +143,38 @@ func (w *searcher) match(from, to int) error {
 		w.run.found.add(i)
 	}
 	return nil
+}
+
+// each calls do with each message that may match, and lets the matcher know
+// the facts about its header, when these are asked for.
+func (w *searcher) each(from, to int, do func(i int, msg *mailbox.Message) error) error {
+	m := w.m
+	if !m.inHead {
+		for i, msg := range m.sel.view.From(from) {
+			if i >= to {
+				break
+			}
+			if err := do(i, msg); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	defer func() { m.open.facts = nil }()
+	uids := func(yield func(uint32) bool) {
+		for i, msg := range m.sel.view.From(from) {
+			if i >= to || m.mayMatch(i, msg) && !yield(msg.UID) {
+				return
+			}
+		}
+	}
+	return m.sel.folder.EachFacts(uids, mailbox.NeedFields, func(uid uint32, facts *mailbox.Facts, err error) error {
+		if m.open.facts = facts; err != nil {
+			m.open.facts = nil // the message itself tells why
+		}
+		i, _ := m.sel.view.Index(uid)
+		return do(i, m.sel.view.At(i))
+	})
 }
 
 // end notes the first outcome that is no list of messages.
