@@ -3,6 +3,7 @@ package imapd
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -58,8 +59,19 @@ func (s *session) complain(p *parser, err error) error {
 	if answer.Code != "" {
 		s.text("[", string(answer.Code), "] ")
 	}
-	s.text(answer.Text, "\r\n")
+	s.text(plain(answer.Text), "\r\n")
 	return nil
+}
+
+// plain keeps a human text to TEXT-CHAR (RFC 9051 §9): it may name what the
+// client named.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // misunderstood answers BAD, and BYE to a client that never makes sense.

@@ -16,6 +16,7 @@ type request struct {
 	sections []section
 	seen     bool         // one of the sections sets \Seen
 	file     bool         // the file must be opened
+	body     bool         // BODY without a section, which may stand beside BODYSTRUCTURE
 	extra    mailbox.Need // what items that go-imap has no name for need
 	emailID  bool
 	threadID bool
@@ -250,7 +251,7 @@ func (p *parser) fetchItem(r *request, alone bool) error {
 func (r *request) macro(word string) bool {
 	switch word {
 	case "FULL":
-		r.BodyStructure = &imap.FetchItemBodyStructure{}
+		r.body = true
 		fallthrough
 	case "ALL":
 		r.Envelope = true
@@ -276,9 +277,7 @@ func (p *parser) contentItem(r *request, word string) error {
 		return p.add(r, section{label: "RFC822.TEXT", FetchItemBodySection: imap.FetchItemBodySection{Specifier: imap.PartSpecifierText}})
 	case "BODY", "BODY.PEEK":
 		if p.peek() != '[' && word == "BODY" {
-			if r.BodyStructure == nil {
-				r.BodyStructure = &imap.FetchItemBodyStructure{}
-			}
+			r.body = true
 			return nil
 		}
 		sec, err := p.section()
@@ -300,7 +299,9 @@ func (p *parser) add(r *request, sec section) error {
 	if len(r.sections) >= maxSections {
 		return p.fail("more than %d sections", maxSections)
 	}
-	r.sections = append(r.sections, sec)
+	if !slices.ContainsFunc(r.sections, sec.equal) { // who asks twice is answered once
+		r.sections = append(r.sections, sec)
+	}
 	r.seen = r.seen || !sec.Peek
 	return nil
 }

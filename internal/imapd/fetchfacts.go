@@ -14,9 +14,10 @@ func (r *request) needs() mailbox.Need {
 	if r.Envelope {
 		need |= mailbox.NeedEnvelope
 	}
-	if b := r.BodyStructure; b != nil && b.Extended {
+	if r.BodyStructure != nil {
 		need |= mailbox.NeedStructure
-	} else if b != nil {
+	}
+	if r.body {
 		need |= mailbox.NeedBody
 	}
 	for i := range r.sections {
@@ -86,12 +87,13 @@ func (s *session) fetchFacts(m *mailbox.Message, a *mailbox.Facts, r *request) {
 		s.item("ENVELOPE ")
 		s.out = append(s.out, a.Envelope...)
 	}
-	if b := r.BodyStructure; b != nil && b.Extended {
-		s.item("BODYSTRUCTURE ")
-		s.out = append(s.out, a.Structure...)
-	} else if b != nil {
+	if r.body {
 		s.item("BODY ")
 		s.out = append(s.out, a.Body...)
+	}
+	if r.BodyStructure != nil {
+		s.item("BODYSTRUCTURE ")
+		s.out = append(s.out, a.Structure...)
 	}
 	s.fetchIDs(a, r)
 }

@@ -31,7 +31,7 @@ func FuzzHostileText(f *testing.F) {
 		keyword = strings.NewReplacer("\r", "", "\n", "", "{", "").Replace(keyword) // a line is what this is about
 		input := "a SELECT INBOX\r\nb FETCH 1 (ENVELOPE BODY.PEEK[] BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODYSTRUCTURE)\r\n" +
 			"c STORE 1 +FLAGS (" + keyword + ")\r\nd FETCH 1 FLAGS\r\ne CREATE " + imapwire.Lit(imapwire.EncodeName(box)) + "\r\nf LIST \"\" *\r\ng STATUS " +
-			imapwire.Lit(box) + " (MESSAGES)\r\nh LOGOUT\r\n"
+			imapwire.Lit(box) + " (MESSAGES)\r\ni DELETE " + imapwire.Lit(imapwire.EncodeName("no "+box)) + "\r\nh LOGOUT\r\n"
 		out := talk(o, []byte(input))
 		r := imapwire.NewReader(bytes.NewReader(out))
 		r.NUL = bytes.IndexByte(text, 0) >= 0

@@ -162,10 +162,13 @@ func (s *session) delete(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := pl.account.Delete(pl.folder); err != nil {
+		return reply{}, stored(err) // what is refused changes nothing
+	}
 	if s.sel != nil && s.sel.name == pl.name {
 		s.deselect()
 	}
-	return reply{}, stored(pl.account.Delete(pl.folder))
+	return reply{}, nil
 }
 
 // placeFor returns the place of a mailbox that exists and on which the user
@@ -217,11 +220,15 @@ func (s *session) rename(p *parser) (reply, error) {
 	if from.account != to.account || from.owner != "" && from.folder == mailbox.Inbox {
 		return reply{}, no(imap.ResponseCodeCannot, "cannot rename a mailbox into another account, or another user's INBOX")
 	}
-	if s.sel != nil && s.sel.folder.Account() == from.account && from.folder != mailbox.Inbox &&
-		strings.HasPrefix(s.sel.folder.Name()+separator, from.folder+separator) {
+	gone := s.sel != nil && s.sel.folder.Account() == from.account && from.folder != mailbox.Inbox &&
+		strings.HasPrefix(s.sel.folder.Name()+separator, from.folder+separator)
+	if err := from.account.Rename(from.folder, to.folder); err != nil {
+		return reply{}, stored(err)
+	}
+	if gone {
 		s.deselect()
 	}
-	return reply{}, stored(from.account.Rename(from.folder, to.folder))
+	return reply{}, nil
 }
 
 // placeToRename wants the right x on a mailbox (RFC 4314 §4). What is no

@@ -19,6 +19,12 @@ type section struct {
 	label string // what the answer calls it
 }
 
+// equal reports whether two sections have the same answer.
+func (sec section) equal(other section) bool {
+	a, b := sec.Partial, other.Partial
+	return sec.label == other.label && (a == b || a != nil && b != nil && *a == *b)
+}
+
 // maxPath is the deepest section path; a message has no deeper parts.
 const maxPath = mimescan.MaxDepth + 1
 

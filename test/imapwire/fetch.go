@@ -77,10 +77,11 @@ func (l *lexer) flagsOfMessage() Value {
 // section takes BODY[…], BINARY[…] or BINARY.SIZE[…] and its value.
 func (l *lexer) section(name string) Item {
 	from := len(l.raw)
+	fields := ""
 	l.want("[")
 	switch name {
 	case "BODY":
-		l.sectionSpec()
+		from, fields = l.sectionSpec(from)
 	case "BINARY", "BINARY.SIZE": // RFC 3516 §7
 		if l.peek() != ']' {
 			l.partNumbers()
@@ -93,7 +94,7 @@ func (l *lexer) section(name string) Item {
 		l.number(63) // RFC 9051 §9: a partial's offset is a number64
 		l.want(">")
 	}
-	item := Item{Name: name + strings.ToUpper(string(l.raw[from:]))}
+	item := Item{Name: strings.ToUpper(name + fields + string(l.raw[from:]))}
 	l.sp()
 	switch {
 	case name == "BINARY.SIZE":
@@ -116,7 +117,10 @@ func (l *lexer) partNumbers() {
 	}
 }
 
-func (l *lexer) sectionSpec() {
+// sectionSpec takes what stands in the brackets. Names of fields are given
+// back in one form, with what stands before them; rest is where the octets go
+// on that are not among them.
+func (l *lexer) sectionSpec(from int) (rest int, head string) {
 	parts := isDigit(l.peek())
 	if parts {
 		l.partNumbers()
@@ -125,7 +129,7 @@ func (l *lexer) sectionSpec() {
 		if l.raw[len(l.raw)-1] == '.' {
 			l.fail("a dot at the end of a section")
 		}
-		return
+		return from, ""
 	}
 	if parts && l.raw[len(l.raw)-1] != '.' {
 		l.fail("no dot behind a part number")
@@ -138,10 +142,16 @@ func (l *lexer) sectionSpec() {
 		}
 	case "HEADER.FIELDS", "HEADER.FIELDS.NOT":
 		l.sp()
-		l.list1(l.astring)
+		head = string(l.raw[from:])
+		var names []string
+		for _, v := range l.list1(l.astring).List {
+			names = append(names, v.Text)
+		}
+		return len(l.raw), head + "(" + strings.Join(names, " ") + ")"
 	default:
 		l.fail("section %s", w)
 	}
+	return from, ""
 }
 
 // envelope: RFC 3501 §7.4.2.

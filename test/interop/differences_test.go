@@ -1,0 +1,160 @@
+package interop_test
+
+import (
+	"regexp"
+	"strings"
+)
+
+// A difference is one thing that the two servers say differently.
+type difference struct {
+	command      string
+	key          string
+	ours, theirs string
+	a, b         outcome // everything they said
+	header       string  // of the message, for FETCH
+}
+
+// An explanation says why a kind of difference is right.
+type explanation struct {
+	name     string
+	why      string
+	is       func(difference) bool
+	diverges bool // the two are no longer in the same state: the script ends
+}
+
+func explain(d difference) *explanation {
+	for i := range explanations {
+		if explanations[i].is(d) {
+			return &explanations[i]
+		}
+	}
+	return nil
+}
+
+// both reports whether the completions are these.
+func (d difference) both(ours, theirs string) bool {
+	return d.a["tagged"] == ours && d.b["tagged"] == theirs
+}
+
+func (d difference) verb() string {
+	verb, rest, _ := strings.Cut(d.command, " ")
+	if verb == "UID" {
+		verb, _, _ = strings.Cut(rest, " ")
+	}
+	return verb
+}
+
+var partOfPart = regexp.MustCompile(`BODY\[[0-9.]*\.1(\.[A-Z]+.*)?\]`)
+
+var explanations = []explanation{
+	{name: "$Forwarded", why: "the Maildir's flag P is a keyword of ours; Dovecot does not show it", is: func(d difference) bool {
+		without := strings.Replace(d.ours, "$Forwarded ", "", 1)
+		return (d.key == "FLAGS" || d.key == "code PERMANENTFLAGS") && without == d.theirs
+	}},
+	{name: "response code", why: "RFC 5530: a code is optional, and we tell one more often", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "code ") && d.theirs == "" && d.ours == " " && d.a["tagged"] == d.b["tagged"] && d.a["tagged"] != "OK"
+	}},
+	{name: "CLOSED", why: "RFC 7162 §3.2.11 defines it for those who enabled QRESYNC; Dovecot tells everybody", is: func(d difference) bool {
+		return d.key == "code CLOSED" && d.ours == ""
+	}},
+	{name: "CLIENTBUG", why: "Dovecot scolds who asks for the STATUS of the selected mailbox", is: func(d difference) bool {
+		return d.key == "code CLIENTBUG" && d.ours == ""
+	}},
+	{name: "FLAGS in passing", why: "RFC 3501 §7.2.6 wants FLAGS at SELECT; each of the two repeats it at its own time when a keyword is new", is: func(d difference) bool {
+		return (d.key == "FLAGS" || d.key == "code PERMANENTFLAGS") && (d.ours == "" || d.theirs == "") && d.verb() != "SELECT" && d.verb() != "EXAMINE"
+	}},
+	{name: "STORE that changes nothing", why: "RFC 3501 §6.4.6: the answer is the new value; Dovecot is silent where it is the old one", is: func(d difference) bool {
+		return d.verb() == "STORE" && strings.HasPrefix(d.key, "FETCH ") && d.theirs == "" && d.both("OK", "OK")
+	}},
+	{name: "partial of no octets", why: "RFC 3501 §9: the length is an nz-number", is: func(d difference) bool {
+		return strings.Contains(d.command, ".0>") && d.both("BAD", "OK")
+	}},
+	{name: "subscription of nothing", why: "RFC 3501 §6.3.6 leaves it to the server; a mailbox may come back", diverges: true, is: func(d difference) bool {
+		return d.verb() == "SUBSCRIBE" && d.both("OK", "NO")
+	}},
+	{name: "HIGHESTMODSEQ", why: "RFC 7162 §3.1.2.1: every SELECT tells it; Dovecot only once the mailbox had a use for it", is: func(d difference) bool {
+		return d.key == "code HIGHESTMODSEQ" && d.theirs == ""
+	}},
+	{name: "UID with flags", why: "RFC 7162 §3.2.4 wants the UID in every FETCH that was not asked for; Dovecot leaves it out after BODY[]", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "FETCH ") && strings.HasSuffix(d.key, " UID") && d.theirs == "" && d.both("OK", "OK")
+	}},
+	{name: "part of a leaf", why: "RFC 3501 §6.4.5: only multiparts and messages have parts; Dovecot takes the leaf itself for its part 1", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "FETCH ") && partOfPart.MatchString(d.key) && d.ours == `""`
+	}},
+	{name: "what Dovecot does not read", why: "Dovecot ignores what stands behind a command without arguments, and takes an empty list of flags", diverges: true, is: func(d difference) bool {
+		return (d.command == "EXPUNGE x" || d.command == "NOOP x" || d.command == "CLOSE x" || d.command == "STORE 1 FLAGS") && d.a["tagged"] == "BAD"
+	}},
+	{name: "broken Content-Type", why: "RFC 2045 §5.2: what cannot be parsed is text/plain; Dovecot keeps parts of it", is: func(d difference) bool {
+		return (isStructure(d.key) || strings.Contains(d.key, " BODY[")) && strings.Contains(d.header, "Subject: broken MIME")
+	}},
+	{name: "broken parameters", why: "RFC 2231 §3 does not say what sections mean that are missing or there twice", is: func(d difference) bool {
+		return isStructure(d.key) && strings.Contains(d.header, "Subject: parameters")
+	}},
+	{name: "broken addresses", why: "what no grammar covers is kept as far as it can be read", is: func(d difference) bool {
+		return strings.HasSuffix(d.key, " ENVELOPE") && (strings.Contains(d.header, "@@@") || strings.Contains(d.header, "Subject: addresses"))
+	}},
+	{name: "STORE and EXPUNGE after EXAMINE", why: "RFC 3501 §6.3.2: no changes are permitted; Dovecot says OK and does nothing", is: func(d difference) bool {
+		return (d.verb() == "STORE" || d.verb() == "EXPUNGE" || d.verb() == "MOVE") && d.a["code READ-ONLY"] != "" && d.key == "tagged"
+	}},
+	{name: "READ-ONLY", why: "as STORE after EXAMINE", is: func(d difference) bool { return d.key == "code READ-ONLY" && d.a["tagged"] == "NO" }},
+	{name: "keyword of a search", why: "Dovecot adds keywords that were only named in SEARCH or taken away", is: func(d difference) bool {
+		return (d.key == "FLAGS" || d.key == "code PERMANENTFLAGS") && keywordsBut(d.ours) < keywordsBut(d.theirs)
+	}},
+	{name: "HIGHESTMODSEQ in passing", why: "RFC 7162 §3.1.2 has it at SELECT; Dovecot repeats it with COPY, APPEND, EXPUNGE", is: func(d difference) bool {
+		return d.key == "code HIGHESTMODSEQ" && d.ours == "" && d.verb() != "SELECT" && d.verb() != "EXAMINE"
+	}},
+	{name: "syntax", why: "Dovecot answers NO, or OK, to what the grammar does not have", is: func(d difference) bool {
+		return d.key == "tagged" && (d.command == "SELECT a b" || d.command == "ENABLE")
+	}},
+	{name: "namespaces", why: "ours shows the folders of others", is: func(d difference) bool { return d.key == "NAMESPACE" }},
+	{name: "no date", why: "RFC 3501 §6.4.4 says nothing about mail without a Date; Dovecot takes it for very old", is: func(d difference) bool {
+		return strings.Contains(d.command, "SENT") && isSearch(d.key)
+	}},
+	{name: "parent that is no mailbox", why: `RFC 5258 §3: \NonExistent implies \Noselect, which RFC 3501 has`, is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "LIST ") && strings.TrimPrefix(strings.Replace(d.ours, `\noselect`, `\nonexistent`, 1), `\haschildren `) == strings.TrimPrefix(d.theirs, `\haschildren `)
+	}},
+	{name: "children", why: "RFC 3348: told always, asked for or not", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "LIST ") && strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(d.ours, `\hasnochildren`), `\haschildren`)) == strings.TrimSpace(d.theirs)
+	}},
+	{name: "another reason", why: "where there are two reasons to refuse, either may be told", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "code ") && d.both("NO", "NO")
+	}},
+	{name: "32 January", why: "RFC 3501 §9: no such date-time; Dovecot counts on", diverges: true, is: func(d difference) bool {
+		return strings.Contains(d.command, "32-Jan") && d.both("BAD", "OK")
+	}},
+	{name: "MOVE after EXAMINE", why: "RFC 3501 §6.3.2; Dovecot copies, and cannot expunge", diverges: true, is: func(d difference) bool {
+		return d.verb() == "MOVE" && d.a["code READ-ONLY"] != ""
+	}},
+	{name: "special use", why: "a folder named Sent is told to be for sent mail where nobody said another (RFC 6154 §2)", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "LIST ") && strings.Replace(d.ours, ` \sent`, "", 1) == d.theirs
+	}},
+	{name: "UNCHANGEDSINCE 0", why: "RFC 7162 §3.1.3, example 9: a keyword that never was on the message passes; Dovecot refuses it", diverges: true, is: func(d difference) bool {
+		return strings.Contains(d.command, "(UNCHANGEDSINCE 0)") && d.key == "code MODIFIED"
+	}},
+	{name: "CLOSED later", why: "as CLOSED", is: func(d difference) bool { return d.key == "code CLOSED" }},
+	{name: "no field at the top", why: "a header that begins with a folded line has no first field", is: func(d difference) bool {
+		return strings.Contains(d.key, "BODY[HEADER.FIELDS.NOT") && strings.HasPrefix(d.header, " ")
+	}},
+	{name: "depth", why: "a structure ends at a depth of 100, Dovecot's elsewhere", is: func(d difference) bool {
+		return isStructure(d.key) && strings.Contains(d.header, "Subject: nested") && strings.Count(d.ours, "(((") > 20
+	}},
+	{name: "what text is", why: "RFC 3501 §6.4.4 leaves open whether headers of parts are body, and what a part is that cannot be decoded", is: func(d difference) bool {
+		return isSearch(d.key) && (strings.Contains(d.command, "BODY ") || strings.Contains(d.command, "TEXT "))
+	}},
+}
+
+func isSearch(key string) bool { return key == "SEARCH" || strings.HasPrefix(key, "ESEARCH") }
+
+func isStructure(key string) bool {
+	return strings.HasSuffix(key, " BODYSTRUCTURE") || strings.HasSuffix(key, " BODY")
+}
+
+func keywordsBut(flags string) int {
+	n := 0
+	for _, f := range strings.Fields(strings.Trim(flags, "()")) {
+		if f[0] != '\\' && f != "$Forwarded" {
+			n++
+		}
+	}
+	return n
+}
