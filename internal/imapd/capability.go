@@ -15,9 +15,13 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
-	imap.CapSearchRes, imap.CapWithin, imap.CapCondStore, imap.CapQResync,
+	imap.CapCondStore, imap.CapQResync,
 	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
 	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"}
+
+// capsSearch are the extensions about searching.
+var capsSearch = []imap.Cap{imap.CapSearchRes, imap.CapWithin, imap.CapSort, "SORT=DISPLAY", imap.CapESort,
+	"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS"}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {
@@ -25,6 +29,7 @@ func (s *session) capabilities() string {
 	switch {
 	case s.state != imap.ConnStateNotAuthenticated || s.o.Preauth != "":
 		caps = append(caps[:len(caps):len(caps)], capsInside...)
+		caps = append(caps, capsSearch...)
 		if s.isAdmin() {
 			caps = append(caps, imap.CapQuotaSet)
 		}

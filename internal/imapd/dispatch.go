@@ -136,6 +136,10 @@ func findMessage(name string) (command, bool) {
 		c.run = (*session).uidExpunge
 	case "SEARCH", "UID SEARCH":
 		c.run = (*session).search
+	case "SORT", "UID SORT":
+		c.run = (*session).sort
+	case "THREAD", "UID THREAD":
+		c.run = (*session).thread
 	case "FETCH", "UID FETCH":
 		c.run = (*session).fetch
 	case "STORE", "UID STORE":
@@ -145,7 +149,7 @@ func findMessage(name string) (command, bool) {
 	case "MOVE", "UID MOVE":
 		c.run = (*session).move
 	}
-	c.fixed = name == "FETCH" || name == "STORE" || name == "SEARCH"
+	c.fixed = name == "FETCH" || name == "STORE" || name == "SEARCH" || name == "SORT" || name == "THREAD"
 	return c, c.run != nil
 }
 

@@ -1,0 +1,246 @@
+package imapd
+
+import (
+	"cmp"
+	"slices"
+
+	"peyk/internal/casemap"
+	"peyk/internal/mailbox"
+	"peyk/internal/mailtext"
+	"peyk/internal/mimescan"
+)
+
+// maxCriteria bounds the sort criteria of one SORT.
+const maxCriteria = 20
+
+// A criterion is one sort-key of RFC 5256 §5 and RFC 5957.
+type criterion struct {
+	by      string
+	reverse bool
+}
+
+// sort: RFC 5256 §3, with RETURN (RFC 5267 §3).
+func (s *session) sort(p *parser) (reply, error) {
+	q := &query{}
+	criteria, err := p.sortArguments(q)
+	if err != nil {
+		return reply{}, s.searchFailed(q, err)
+	}
+	found, err := s.compile(s.sel, q.keys).find()
+	if err != nil {
+		return reply{}, s.searchFailed(q, err)
+	}
+	order, err := s.sorted(found, criteria)
+	if err != nil {
+		return reply{}, s.searchFailed(q, err)
+	}
+	return s.found(p, q, "SORT", order)
+}
+
+func (p *parser) sortArguments(q *query) ([]criterion, error) {
+	if err := p.sp(); err != nil {
+		return nil, err
+	}
+	if err := p.resultOptions(q); err != nil {
+		return nil, err
+	}
+	criteria, err := p.criteria()
+	if err != nil {
+		return nil, err
+	}
+	return criteria, p.charsetAndKeys(q)
+}
+
+// charsetAndKeys takes what SORT and THREAD end with.
+func (p *parser) charsetAndKeys(q *query) error {
+	if err := p.sp(); err != nil {
+		return err
+	}
+	if err := p.charset(); err != nil {
+		return err
+	}
+	if err := p.sp(); err != nil {
+		return err
+	}
+	return p.searchKeys(q)
+}
+
+// criteria takes the list of sort criteria.
+func (p *parser) criteria() ([]criterion, error) {
+	var all []criterion
+	reverse := false
+	err := p.list(func() error {
+		w, err := p.word()
+		if err != nil {
+			return err
+		}
+		switch w {
+		case "REVERSE":
+			if reverse {
+				return p.fail("REVERSE twice")
+			}
+			reverse = true
+			return nil
+		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO":
+		default:
+			return p.fail("unknown sort criterion")
+		}
+		if len(all) >= maxCriteria {
+			return p.fail("more than %d sort criteria", maxCriteria)
+		}
+		all = append(all, criterion{w, reverse})
+		reverse = false
+		return nil
+	})
+	if err == nil && (len(all) == 0 || reverse) {
+		err = p.fail("expected a sort criterion")
+	}
+	return all, err
+}
+
+// A column holds one sort key of each message that was found.
+type column struct {
+	criterion
+	numbers []int64
+	words   []string
+}
+
+// sorted puts the messages that were found in order. Where all criteria are
+// equal the order of the mailbox counts (RFC 5256 §3).
+func (s *session) sorted(found *hits, criteria []criterion) (sorted, error) {
+	columns, err := s.columns(found, criteria)
+	if err != nil {
+		return nil, err
+	}
+	order := make([]uint32, found.n)
+	for i := range order {
+		order[i] = uint32(i)
+	}
+	slices.SortFunc(order, func(a, b uint32) int {
+		for i := range columns {
+			if c := columns[i].compare(a, b); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(a, b)
+	})
+	at := make([]uint32, 0, found.n)
+	for i := range found.from(0) {
+		at = append(at, uint32(i))
+	}
+	for i, n := range order {
+		order[i] = at[n]
+	}
+	return order, nil
+}
+
+func (c *column) compare(a, b uint32) int {
+	if c.reverse {
+		a, b = b, a
+	}
+	if c.numbers != nil {
+		return cmp.Compare(c.numbers[a], c.numbers[b])
+	}
+	return cmp.Compare(c.words[a], c.words[b])
+}
+
+// columns gathers the sort keys.
+func (s *session) columns(found *hits, criteria []criterion) ([]column, error) {
+	all := make([]column, 0, len(criteria))
+	header := false
+	for _, c := range criteria {
+		if slices.ContainsFunc(all, func(have column) bool { return have.by == c.by }) {
+			continue // what the first decides no second one can change
+		}
+		col := column{criterion: c}
+		switch c.by {
+		case "ARRIVAL", "DATE", "SIZE":
+			col.numbers = make([]int64, found.n)
+		default:
+			col.words = make([]string, found.n)
+		}
+		header = header || c.by != "ARRIVAL" && c.by != "SIZE"
+		all = append(all, col)
+	}
+	if err := s.plainColumns(found, all); err != nil || !header {
+		return all, err
+	}
+	return all, s.eachFields(found, func(n int, k *keyFields) {
+		for i := range all {
+			all[i].take(n, k)
+		}
+	})
+}
+
+// plainColumns fills the columns that need no header. DATE begins as the
+// internal date, which stands for a date that cannot be read (RFC 5256 §2.2).
+func (s *session) plainColumns(found *hits, all []column) error {
+	for _, c := range all {
+		if c.numbers == nil {
+			continue
+		}
+		n := 0
+		for i := range found.from(0) {
+			msg := s.sel.view.At(i)
+			if c.by == "SIZE" {
+				c.numbers[n] = msg.Size
+			} else if err := s.arrival(msg, &c.numbers[n]); err != nil {
+				return err
+			}
+			n++
+		}
+	}
+	return nil
+}
+
+// arrival is the internal date, 0 for a message that is gone.
+func (s *session) arrival(msg *mailbox.Message, at *int64) error {
+	t, err := s.sel.folder.Date(msg.UID)
+	if err == nil {
+		*at = t.Unix()
+	}
+	return unlessGone(err)
+}
+
+// take fills the nth row from a header.
+func (c *column) take(n int, k *keyFields) {
+	switch c.by {
+	case "DATE":
+		if d, ok := parseSent(mimescan.Unfold(k.date)); ok {
+			c.numbers[n] = d.unix
+		}
+	case "SUBJECT":
+		base, _ := baseSubject(mailtext.Field(mimescan.Unfold(k.subject)))
+		c.words[n] = casemap.Key(base) // RFC 5051
+	case "FROM":
+		c.words[n] = mailboxKey(k.from)
+	case "TO":
+		c.words[n] = mailboxKey(k.to)
+	case "CC":
+		c.words[n] = mailboxKey(k.cc)
+	case "DISPLAYFROM":
+		c.words[n] = displayKey(k.from)
+	case "DISPLAYTO":
+		c.words[n] = displayKey(k.to)
+	}
+}
+
+// mailboxKey is the addr-mailbox of the first address.
+func mailboxKey(value []byte) string {
+	a, _ := mimescan.FirstAddress(value)
+	return casemap.Key(a.Mailbox)
+}
+
+// displayKey is what a reader sees of the first address (RFC 5957 §3).
+func displayKey(value []byte) string {
+	a, ok := mimescan.FirstAddress(value)
+	switch {
+	case !ok:
+		return ""
+	case a.Name != "":
+		return casemap.Key(mailtext.Field(a.Name))
+	case a.Domain == "": // a group
+		return casemap.Key(a.Mailbox)
+	}
+	return casemap.Key(a.Mailbox + "@" + a.Domain)
+}

@@ -1,0 +1,20 @@
+package mimescan
+
+// Address is the first entry of an address field, as ENVELOPE has it
+// (RFC 3501 §7.4.2): a group's name stands in Mailbox, without a Domain.
+type Address struct{ Name, Mailbox, Domain string }
+
+// FirstAddress returns the first entry of the value of an address field.
+func FirstAddress(value []byte) (first Address, ok bool) {
+	x := &lexer{s: Unfold(value)}
+	x.skip()
+	for inGroup := false; !ok && !x.done(); {
+		inGroup = x.entry(inGroup, func(a address) {
+			if !ok {
+				first, ok = Address{a.name, a.mailbox, a.domain}, true
+			}
+		})
+		x.skip()
+	}
+	return first, ok
+}
