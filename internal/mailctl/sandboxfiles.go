@@ -22,58 +22,80 @@ import (
 	"peyk/internal/table"
 )
 
-// writeCertificate makes a certificate for localhost and 127.0.0.1, once. It
-// is its own authority, so clients can verify it with the same file.
+// writeCertificate makes a certificate for localhost and 127.0.0.1, once, and
+// the authority's that clients verify it with, which is written last.
 func (s *sandbox) writeCertificate() error {
-	dir := s.path("control", "certs", "default")
-	chain := filepath.Join(dir, "fullchain.pem")
-	if _, err := os.Stat(chain); err == nil {
+	dir, authority := s.path("control", "certs", "default"), s.path("ca.pem")
+	if _, err := os.Stat(authority); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	cert, key, err := s.tool.selfSigned("localhost", "mx.example.test")
+	ca, cert, key, err := s.tool.issue("localhost", "mx.example.test")
 	if err != nil {
 		return err
 	}
 	if err := s.tool.disk.ReplaceFile(filepath.Join(dir, "privkey.pem"), key, 0o600); err != nil {
 		return err
 	}
-	return s.tool.disk.ReplaceFile(chain, cert, 0o644)
+	if err := s.tool.disk.ReplaceFile(filepath.Join(dir, "fullchain.pem"), append(cert, ca...), 0o644); err != nil {
+		return err
+	}
+	return s.tool.disk.ReplaceFile(authority, ca, 0o644)
 }
 
-// selfSigned returns a certificate and its key in PEM.
-func (t *tool) selfSigned(names ...string) (cert, key []byte, err error) {
+// issue returns the certificate of an authority that nobody can use again, as
+// its key is forgotten, and one for the names that it has issued, with its
+// key, all in PEM. Thunderbird and others refuse a certificate that is its own
+// authority.
+func (t *tool) issue(names ...string) (ca, cert, key []byte, err error) {
+	authority, err := t.template("Peyk sandbox")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	authority.KeyUsage, authority.IsCA, authority.MaxPathLenZero = x509.KeyUsageCertSign, true, true
+	secret, err := ecdsa.GenerateKey(elliptic.P256(), t.rand)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if ca, err = t.sign(authority, authority, &secret.PublicKey, secret); err != nil {
+		return nil, nil, nil, err
+	}
+	leaf, err := t.template(names[0])
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	leaf.DNSNames, leaf.IPAddresses = names, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	private, err := ecdsa.GenerateKey(elliptic.P256(), t.rand)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	serial := make([]byte, 16)
-	if _, err := io.ReadFull(t.rand, serial); err != nil {
-		return nil, nil, err
-	}
-	now := t.now()
-	template := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(serial),
-		Subject:      pkix.Name{CommonName: names[0]},
-		DNSNames:     names,
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotBefore:    now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0),
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		IsCA:        true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(t.rand, template, template, &private.PublicKey, private)
-	if err != nil {
-		return nil, nil, err
+	if cert, err = t.sign(leaf, authority, &private.PublicKey, secret); err != nil {
+		return nil, nil, nil, err
 	}
 	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, nil, err
+	return ca, cert, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), err
+}
+
+// template is what all certificates share.
+func (t *tool) template(name string) (*x509.Certificate, error) {
+	serial := make([]byte, 16)
+	if _, err := io.ReadFull(t.rand, serial); err != nil {
+		return nil, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}), nil
+	serial[0] &= 0x7f // serial numbers are positive
+	now := t.now()
+	return &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(serial), Subject: pkix.Name{CommonName: name},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(10, 0, 0), BasicConstraintsValid: true,
+	}, nil
+}
+
+func (t *tool) sign(template, parent *x509.Certificate, public *ecdsa.PublicKey, key *ecdsa.PrivateKey) ([]byte, error) {
+	der, err := x509.CreateCertificate(t.rand, template, parent, public, key)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), err
 }
 
 // writeAccounts makes the domain, the two users and the postmaster, where they
@@ -151,7 +173,7 @@ func (s *sandbox) env() [][2]string {
 		[2]string{"PEYK_AUTH", s.config.Text(control.AuthSocket)},
 		[2]string{"PEYK_CONTROL", s.path("control")},
 		[2]string{"PEYK_SPOOL", s.config.Text(control.Spool)},
-		[2]string{"PEYK_CA", s.path("control", "certs", "default", "fullchain.pem")},
+		[2]string{"PEYK_CA", s.path("ca.pem")},
 	)
 	for i, u := range s.users {
 		lines = append(lines,
