@@ -17,6 +17,7 @@ var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, i
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
 	imap.CapCondStore, imap.CapQResync,
 	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
+	"PREVIEW", imap.CapSaveDate, imap.CapObjectID,
 	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"}
 
 // capsSearch are the extensions about searching.

@@ -21,6 +21,7 @@ type request struct {
 	emailID  bool
 	threadID bool
 	saveDate bool
+	preview  bool
 	since    bool // CHANGEDSINCE was given (RFC 7162 §3.1.4.1)
 	vanished bool // VANISHED too (RFC 7162 §3.2.6)
 }
@@ -156,7 +157,7 @@ func (s *session) fetchItems(m *mailbox.Message, l *letter, a *mailbox.Facts, r 
 		}
 	}
 	if a != nil {
-		s.fetchFacts(m, a, r)
+		s.fetchFacts(a, r)
 	}
 	return s.fetchSections(l, a, r)
 }
@@ -241,6 +242,8 @@ func (p *parser) fetchItem(r *request, alone bool) error {
 		r.saveDate = true
 	case "EMAILID", "THREADID":
 		r.objectIDs(word)
+	case "PREVIEW":
+		p.preview(r)
 	default:
 		return p.contentItem(r, word)
 	}

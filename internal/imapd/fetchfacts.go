@@ -82,7 +82,7 @@ func (s *session) eachFetched(in indexes, r *request, do func(i int, a *mailbox.
 var errStop = errors.New("stop")
 
 // fetchFacts appends the items that are remembered.
-func (s *session) fetchFacts(m *mailbox.Message, a *mailbox.Facts, r *request) {
+func (s *session) fetchFacts(a *mailbox.Facts, r *request) {
 	if r.Envelope {
 		s.item("ENVELOPE ")
 		s.out = append(s.out, a.Envelope...)
@@ -95,7 +95,30 @@ func (s *session) fetchFacts(m *mailbox.Message, a *mailbox.Facts, r *request) {
 		s.item("BODYSTRUCTURE ")
 		s.out = append(s.out, a.Structure...)
 	}
+	if r.preview {
+		s.item("PREVIEW ")
+		s.appendPreview(a)
+	}
 	s.fetchIDs(a, r)
+}
+
+// appendPreview: NIL is a preview that is not to be had quickly, and an empty
+// one is of a message without text (RFC 8970 §3.2).
+func (s *session) appendPreview(a *mailbox.Facts) {
+	if a.Have&mailbox.NeedPreview == 0 {
+		s.out = append(s.out, "NIL"...)
+		return
+	}
+	s.out = mimescan.AppendString(s.out, a.Preview)
+}
+
+// preview takes what may follow PREVIEW (RFC 8970 §6).
+func (p *parser) preview(r *request) {
+	r.preview = true
+	r.extra |= mailbox.NeedPreview
+	if p.eatWord(" (LAZY)") {
+		r.extra |= mailbox.NeedQuick
+	}
 }
 
 // fetchIDs: RFC 8474 §5.

@@ -121,6 +121,11 @@ func (m *matcher) test(k *key) test {
 		return m.disjunction(k.keys)
 	case keySince, keyBefore, keyOlder, keyYounger:
 		return m.dateTest(k)
+	case keySavedSince, keySavedBefore:
+		return m.savedTest(k)
+	case keyEmailID, keyThreadID:
+		m.costly = true
+		return m.idTest(k)
 	}
 	m.costly = true
 	return m.textTest(k)

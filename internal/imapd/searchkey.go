@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"strings"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
@@ -40,12 +41,16 @@ const (
 	keyBefore
 	keyOlder
 	keyYounger
+	keySavedSince
+	keySavedBefore
 	keyNot
 	keyAnd
 	keyOr
 	keySentSince
 	keySentBefore
 	keyHeader
+	keyEmailID
+	keyThreadID
 	keyBody
 	keyText
 )
@@ -104,7 +109,7 @@ func (p *parser) searchKey(q *query) (*key, error) {
 	if err != nil {
 		return nil, p.fail("expected a search key")
 	}
-	for _, take := range []func(*query, string) (*key, error){p.flagKey, p.textKey, p.dateKey, p.numberKey, p.logicKey} {
+	for _, take := range []func(*query, string) (*key, error){p.flagKey, p.textKey, p.dateKey, p.numberKey, p.factKey, p.logicKey} {
 		if k, err := take(q, word); k != nil || err != nil {
 			return k, err
 		}
@@ -194,8 +199,10 @@ const dateLayout = "2-Jan-2006"
 // dateKey knows the keys about dates.
 func (p *parser) dateKey(_ *query, word string) (*key, error) {
 	since, before := keySince, keyBefore
-	if len(word) > 4 && word[:4] == "SENT" {
-		since, before, word = keySentSince, keySentBefore, word[4:]
+	if rest, ok := strings.CutPrefix(word, "SENT"); ok {
+		since, before, word = keySentSince, keySentBefore, rest
+	} else if rest, ok := strings.CutPrefix(word, "SAVED"); ok {
+		since, before, word = keySavedSince, keySavedBefore, rest // RFC 8514 §4.3
 	}
 	if word != "SINCE" && word != "BEFORE" && word != "ON" {
 		return nil, nil

@@ -22,6 +22,10 @@ const (
 	NeedBody           // Body
 	NeedID             // ID
 	NeedPreview        // Preview
+
+	// NeedQuick goes without the preview of messages for which much would
+	// have to be read.
+	NeedQuick
 )
 
 // needsHeader are the facts that are in the header.

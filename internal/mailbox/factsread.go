@@ -21,8 +21,8 @@ func factsIn(data []byte, whole bool, need Need) *Facts {
 		return nil
 	}
 	a := &Facts{}
-	if need&(NeedStructure|NeedBody) != 0 {
-		a.takeStructure(mimescan.ScanBytes(data), need)
+	if need&(NeedStructure|NeedBody|NeedPreview) != 0 {
+		a.takeStructure(mimescan.ScanBytes(data), bytes.NewReader(data), need)
 	}
 	a.takeHeader(header, true)
 	if need&NeedID != 0 {
@@ -55,12 +55,12 @@ func factsOf(file *os.File, need Need) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	if need&(NeedStructure|NeedBody) != 0 {
+	if need&(NeedStructure|NeedBody|NeedPreview) != 0 {
 		root, err := mimescan.Scan(file, size)
 		if err != nil {
 			return nil, err
 		}
-		a.takeStructure(root, need)
+		a.takeStructure(root, file, need)
 	}
 	a.takeHeader(header, span.Len() == int64(len(header)))
 	if need&NeedID != 0 {
@@ -88,13 +88,19 @@ func cutHeader(data []byte) (header []byte, whole bool) {
 	return data, false
 }
 
-func (a *Facts) takeStructure(root *mimescan.Part, need Need) {
+// takeStructure takes the facts of the body; r is the message.
+func (a *Facts) takeStructure(root *mimescan.Part, r io.ReaderAt, need Need) {
 	a.Envelope = append(append([]byte{'('}, root.Envelope...), ')')
 	a.Structure = root.AppendBodyStructure(nil, true)
 	a.Have |= NeedStructure
 	if need&NeedBody != 0 {
 		a.Body = root.AppendBodyStructure(nil, false)
 		a.Have |= NeedBody
+	}
+	if need&NeedPreview != 0 {
+		a.Preview = previewOf(r, root)
+		a.preview = []byte(a.Preview)
+		a.Have |= NeedPreview
 	}
 }
 

@@ -40,6 +40,7 @@ type walk struct {
 type step struct {
 	uid    uint32
 	i      int // index in the snapshot; -1: it is gone
+	need   Need
 	who    uint64
 	cached bool
 	place  factsPlace
@@ -73,8 +74,13 @@ func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
 	if !ok {
 		return nil
 	}
-	st.i, st.who = i, identity(w.s.Messages.At(i).Base)
+	m := w.s.Messages.At(i)
+	st.i, st.need, st.who = i, w.need&^NeedQuick, identity(m.Base)
 	w.look(st)
+	if !st.cached && w.need&NeedQuick != 0 && m.FileSize >= bufferSize {
+		st.need = st.need&^NeedPreview | NeedFields
+		w.look(st)
+	}
 	if !st.cached {
 		w.readAhead(at)
 	}
@@ -84,12 +90,12 @@ func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
 // look finds a message in the cache.
 func (w *walk) look(st *step) {
 	p, ok := w.x.find(st.uid)
-	if !w.caughtUp && (!ok || p.have&w.need != w.need) {
+	if !w.caughtUp && (!ok || p.have&st.need != st.need) {
 		w.caughtUp = true
 		w.x.catchUp(w.s.UIDValidity)
 		p, ok = w.x.find(st.uid)
 	}
-	st.place, st.cached = p, ok && p.have&w.need == w.need && p.head.validity == w.s.UIDValidity
+	st.place, st.cached = p, ok && p.have&st.need == st.need && p.head.validity == w.s.UIDValidity
 }
 
 // readAhead gives a message to the readers, which are started for the second
@@ -133,7 +139,7 @@ func (w *walk) startReaders() {
 // learn reads the facts from the message. What the cache had of it already is
 // learned again, so that the new record can take its place.
 func (w *walk) learn(r *messageReader, st *step) {
-	st.facts, st.err = r.facts(w.s.Messages, st.i, w.need|st.place.have)
+	st.facts, st.err = r.facts(w.s.Messages, st.i, st.need|st.place.have)
 	if st.err == nil {
 		w.x.remember(st.uid, st.who, st.facts)
 	}
@@ -153,7 +159,7 @@ func (w *walk) pop(do func(uint32, *Facts, error) error) error {
 		<-st.done
 		st.ahead = false
 	} else if st.cached {
-		if b := w.cache.record(st.place, math.MaxInt64); decodeFacts(b, st.uid, st.who, w.need, &w.facts) {
+		if b := w.cache.record(st.place, math.MaxInt64); decodeFacts(b, st.uid, st.who, st.need, &w.facts) {
 			return do(st.uid, &w.facts, nil)
 		}
 	}
@@ -205,6 +211,28 @@ func (w *walk) close() {
 		w.x.write(w.f)
 	}
 }
+
+// A FactsReader gives the facts of messages in any order. It is for one
+// goroutine. Close it.
+type FactsReader struct{ w *walk }
+
+// FactsReader makes one for the messages of the current snapshot.
+func (f *Folder) FactsReader() *FactsReader { return &FactsReader{f.newWalk(0)} }
+
+// Facts is Folder.Facts, but what it returns holds until the next call only.
+func (r *FactsReader) Facts(uid uint32, need Need) (facts *Facts, err error) {
+	keep := func(_ uint32, a *Facts, e error) error {
+		facts, err = a, e
+		return nil
+	}
+	r.w.need = need
+	r.w.push(uid, keep)
+	r.w.drain(keep)
+	return facts, err
+}
+
+// Close gives back what the reader holds.
+func (r *FactsReader) Close() { r.w.close() }
 
 // A messageReader reads messages of one folder, through one buffer.
 type messageReader struct {
