@@ -31,6 +31,7 @@ func (s *session) capabilities() string {
 	case s.state != imap.ConnStateNotAuthenticated || s.o.Preauth != "":
 		caps = append(caps[:len(caps):len(caps)], capsInside...)
 		caps = append(caps, capsSearch...)
+		caps = append(caps, s.intakeCaps()...)
 		if s.isAdmin() {
 			caps = append(caps, imap.CapQuotaSet)
 		}

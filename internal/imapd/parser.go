@@ -21,6 +21,7 @@ type parser struct {
 	line     []byte // without its end; only its last octets when long is set
 	pos      int    // in line
 	before   int    // octets of the command before line, literals aside
+	spent    int    // how many of them count for the limit
 	long     bool   // the line was longer than the limit
 	literals int    // how many were read
 	octets   int64  // in all of them
@@ -53,7 +54,7 @@ func (p *parser) fail(format string, args ...any) error {
 // readLine reads the next line of the command. Its error is one of the
 // connection. Of a line beyond the limit only the ends are kept.
 func (p *parser) readLine() error {
-	limit := p.s.lineLimit() - p.before
+	limit := p.s.lineLimit() - p.spent
 	p.line, p.pos = p.line[:0], 0
 	for total := 0; ; {
 		piece, err := p.s.in.ReadSlice('\n')
@@ -238,6 +239,8 @@ func (p *parser) quoted() (string, error) {
 type literalHead struct {
 	size int64
 	sync bool // the client waits for our go-ahead
+	// binary: a literal8, whose octets may be NUL (RFC 3516 §6)
+	binary bool
 }
 
 // head takes {n} or {n+}, which must end the line. A size beyond 63 bits is
@@ -248,6 +251,14 @@ func (p *parser) head() (literalHead, error) {
 		return h, p.fail("expected a literal's size at the end of the line")
 	}
 	return h, nil
+}
+
+// head8 is head that also takes a literal8, ~{n} or ~{n+}.
+func (p *parser) head8() (literalHead, error) {
+	binary := p.eat('~')
+	h, err := p.head()
+	h.binary = binary
+	return h, err
 }
 
 // headAtEnd finds a literal's size at the end of a line. ok is false when
@@ -313,6 +324,7 @@ func (p *parser) accept(h literalHead) error {
 func (p *parser) afterLiteral() error {
 	p.literals++
 	p.before += len(p.line)
+	p.spent += len(p.line)
 	p.s.waitForCommand()
 	if err := p.readLine(); err != nil {
 		return err
@@ -344,7 +356,7 @@ func (p *parser) drain() error {
 			return err
 		}
 		p.s.waitForCommand()
-		p.before = 0
+		p.before, p.spent = 0, 0
 		if err := p.readLine(); err != nil {
 			return err
 		}

@@ -223,10 +223,9 @@ func (l *letter) findTop(what imap.PartSpecifier) (mimescan.Span, bool, error) {
 	return l.headerSpan, true, nil
 }
 
-// sendFields appends HEADER.FIELDS or HEADER.FIELDS.NOT: the fields as they
-// stand, then an empty line.
+// sendFields appends HEADER.FIELDS or HEADER.FIELDS.NOT.
 func (s *session) sendFields(l *letter, sec *section) error {
-	header, ok, err := l.headerFor(sec)
+	kept, ok, err := l.fields(sec)
 	if err != nil {
 		return stored(err)
 	}
@@ -234,12 +233,22 @@ func (s *session) sendFields(l *letter, sec *section) error {
 		s.openLiteral(0)
 		return nil
 	}
-	kept := sec.pick(nil, header)
+	s.sendBytes(kept, sec.Partial)
+	return nil
+}
+
+// fields returns what HEADER.FIELDS or HEADER.FIELDS.NOT asks for: the fields
+// as they stand, then an empty line.
+func (l *letter) fields(sec *section) (kept []byte, ok bool, err error) {
+	header, ok, err := l.headerFor(sec)
+	if err != nil || !ok {
+		return nil, ok, err
+	}
+	kept = sec.pick(nil, header)
 	if len(kept) > 0 && kept[len(kept)-1] != '\n' {
 		kept = append(kept, '\n')
 	}
-	s.sendBytes(append(kept, '\n'), sec.Partial)
-	return nil
+	return append(kept, '\n'), true, nil
 }
 
 // headerFor returns the header that a HEADER.FIELDS is about.

@@ -88,6 +88,8 @@ func statusFlag(o *imap.StatusOptions, item string) *bool {
 		return &o.HighestModSeq
 	case "DELETED-STORAGE": // RFC 9208 §4.1.4
 		return &o.DeletedStorage
+	case "APPENDLIMIT":
+		return &o.AppendLimit
 	}
 	return nil
 }
@@ -119,14 +121,16 @@ func (s *session) statusOf(name string, items []string) error {
 			s.text("(", objectID(f), ")")
 			continue
 		}
-		s.out = strconv.AppendInt(s.out, statusValue(snap, item), 10)
+		s.out = strconv.AppendInt(s.out, s.statusValue(snap, item), 10)
 	}
 	s.out = append(s.out, ")\r\n"...)
 	return s.relieve()
 }
 
-func statusValue(snap *mailbox.Snapshot, item string) int64 {
+func (s *session) statusValue(snap *mailbox.Snapshot, item string) int64 {
 	switch item {
+	case "APPENDLIMIT":
+		return s.appendLimit() // RFC 7889 §5
 	case "MESSAGES":
 		return int64(snap.Messages.Len())
 	case "UIDNEXT":

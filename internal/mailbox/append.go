@@ -24,33 +24,14 @@ func (f *Folder) Append(flags Flags, keywords []string, date time.Time, write fu
 
 // AppendAll adds all of the messages or none (RFC 3502).
 func (f *Folder) AppendAll(messages []NewMessage) ([]uint32, error) {
-	ctx := context.Background()
-	if f.gone.Load() {
-		return nil, noFolder(f.name)
-	}
-	items := make([]item, 0, len(messages))
-	var bytes int64
+	a := f.Begin()
+	defer a.Abort()
 	for i := range messages {
-		it, err := f.writeItem(&messages[i])
-		if err != nil {
-			dropItems(items)
+		if err := a.Add(messages[i]); err != nil {
 			return nil, temporary("cannot store the message", f.dir, err)
 		}
-		bytes += it.size
-		items = append(items, it)
 	}
-	defer dropItems(items)
-	if err := f.host.checkQuota(f.account.root, f.account.Quota(), bytes, int64(len(items))); err != nil {
-		return nil, temporary("cannot store the message", f.dir, err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	uids, err := f.add(ctx, items)
-	if err != nil {
-		return nil, temporary("cannot store the message", f.dir, err)
-	}
-	f.host.countQuota(f.account.root, bytes, int64(len(items)))
-	return uids, nil
+	return a.Commit()
 }
 
 // item is a message that is about to get its place in cur/.

@@ -1,0 +1,78 @@
+package mailbox
+
+import (
+	"context"
+)
+
+// An Addition is messages that get into a folder together, or not at all
+// (RFC 3502). They are written one after the other as they come; nobody sees
+// any of them before Commit. Abort must be called in the end, whatever
+// happened.
+type Addition struct {
+	f     *Folder
+	items []item
+	bytes int64
+}
+
+// Begin begins an addition.
+func (f *Folder) Begin() *Addition { return &Addition{f: f} }
+
+// Len returns how many messages there are.
+func (a *Addition) Len() int { return len(a.items) }
+
+// Add writes one more message. An error of m.Write comes back as it is, and
+// leaves the addition as it was.
+func (a *Addition) Add(m NewMessage) error {
+	f := a.f
+	if f.gone.Load() {
+		return noFolder(f.name)
+	}
+	it, err := f.writeItem(&m)
+	if err != nil {
+		return err
+	}
+	a.items, a.bytes = append(a.items, it), a.bytes+it.size
+	// What cannot stay in the end must not fill the disk meanwhile.
+	err = f.Room(a.bytes, int64(len(a.items)))
+	if err != nil {
+		a.Abort()
+	}
+	return err
+}
+
+// Room returns an error that wraps ErrQuota when so much more does not fit
+// into the account.
+func (f *Folder) Room(octets, messages int64) error {
+	return temporary("cannot store the message", f.dir, f.host.checkQuota(f.account.root, f.account.Quota(), octets, messages))
+}
+
+// Commit makes the messages durable and visible, and returns their UIDs in
+// the order of Add.
+func (a *Addition) Commit() ([]uint32, error) {
+	f := a.f
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	uids, err := a.commit()
+	return uids, temporary("cannot store the messages", f.dir, err)
+}
+
+// commit wants f.mu.
+func (a *Addition) commit() ([]uint32, error) {
+	f := a.f
+	if f.gone.Load() {
+		return nil, noFolder(f.name)
+	}
+	uids, err := f.add(context.Background(), a.items)
+	if err != nil {
+		return nil, err
+	}
+	f.host.countQuota(f.account.root, a.bytes, int64(len(a.items)))
+	a.items, a.bytes = nil, 0
+	return uids, nil
+}
+
+// Abort removes what was written. After Commit it does nothing.
+func (a *Addition) Abort() {
+	dropItems(a.items)
+	a.items, a.bytes = nil, 0
+}
