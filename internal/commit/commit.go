@@ -168,6 +168,27 @@ func (f *File) Abort() {
 // MoveUnsynced, then syncs the directories. After an error the file is gone.
 func (f *File) Finish() error { return f.syncAndClose() }
 
+// Settle is Finish for several files at once, and runs beside them work that
+// has to be durable at the same time: their fsyncs share journal commits. The
+// first error is returned; the files that have one are gone.
+func Settle(files []*File, work func() error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(files))
+	for i, f := range files {
+		f.startWriting()
+		wg.Go(func() { errs[i] = f.Finish() })
+	}
+	err := work()
+	wg.Wait()
+	return errors.Join(append(errs, err)...)
+}
+
+// startWriting has the kernel begin to write the content, so that the files
+// get their places on the disk before the first journal commit.
+func (f *File) startWriting() {
+	unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 func (f *File) syncAndClose() error {
 	err := f.sync()
 	if cerr := f.Close(); err == nil {

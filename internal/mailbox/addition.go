@@ -2,6 +2,8 @@ package mailbox
 
 import (
 	"context"
+
+	"peyk/internal/commit"
 )
 
 // An Addition is messages that get into a folder together, or not at all
@@ -12,7 +14,12 @@ type Addition struct {
 	f     *Folder
 	items []item
 	bytes int64
+	open  int // how many of the items are not durable yet
 }
+
+// maxUnsettled bounds the files that an addition keeps open, to make them
+// durable together.
+const maxUnsettled = 32
 
 // Begin begins an addition.
 func (f *Folder) Begin() *Addition { return &Addition{f: f} }
@@ -31,7 +38,14 @@ func (a *Addition) Add(m NewMessage) error {
 	if err != nil {
 		return err
 	}
-	a.items, a.bytes = append(a.items, it), a.bytes+it.size
+	a.items, a.bytes, a.open = append(a.items, it), a.bytes+it.size, a.open+1
+	if a.open == maxUnsettled {
+		a.open = 0
+		if err := commit.Settle(unsettled(a.items), func() error { return nil }); err != nil {
+			a.Abort()
+			return err
+		}
+	}
 	// What cannot stay in the end must not fill the disk meanwhile.
 	err = f.Room(a.bytes, int64(len(a.items)))
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"peyk/internal/commit"
 )
 
 // Append adds a message (RFC 3501 §6.3.11): write is given a writer that takes
@@ -42,21 +44,36 @@ type item struct {
 	size, wire int64
 	date       uint32                   // if it is known
 	tmp        string                   // temporary file, if it has one
+	file       *commit.File             // the same, as long as it is not durable
 	put        func(final string) error // gives the file its name
 	undo       func(final string)       // takes it back
 }
 
 func dropItems(items []item) {
 	for _, it := range items {
-		if it.tmp != "" {
+		if it.file != nil {
+			it.file.Abort()
+		} else if it.tmp != "" {
 			os.Remove(it.tmp)
 		}
 	}
 }
 
-// writeItem writes one message into tmp/.
+// unsettled returns the files of items that are not durable yet, and counts on
+// the caller to change that: after an error they are gone.
+func unsettled(items []item) (files []*commit.File) {
+	for i := range items {
+		if items[i].file != nil {
+			files = append(files, items[i].file)
+			items[i].file = nil
+		}
+	}
+	return files
+}
+
+// writeItem writes one message into tmp/. It is not durable yet.
 func (f *Folder) writeItem(m *NewMessage) (item, error) {
-	w, err := f.host.writeTmp(f.dir, func(w *mailWriter) error {
+	w, err := f.host.writeUnsynced(f.dir, func(w *mailWriter) error {
 		if err := m.Write(w); err != nil || m.Date.IsZero() {
 			return err
 		}
@@ -68,7 +85,7 @@ func (f *Folder) writeItem(m *NewMessage) (item, error) {
 	}
 	name := w.tmp[strings.LastIndexByte(w.tmp, '/')+1:]
 	return item{base: withSizes(name, w.size, w.wire), flags: m.Flags, keywords: m.Keywords,
-		size: w.size, wire: w.wire, date: seconds(m.Date), tmp: w.tmp,
+		size: w.size, wire: w.wire, date: seconds(m.Date), tmp: w.tmp, file: w.file,
 		put:  func(final string) error { return f.host.o.Disk.MoveUnsynced(w.tmp, final) },
 		undo: func(final string) { os.Remove(final) },
 	}, nil
@@ -108,11 +125,12 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 			return nil, err
 		}
 	}
-	lock, tail, err := f.lockTail(ctx)
+	lock, list, tail, err := f.lockTail(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.release()
+	defer list.Close()
 	fresh := make([]Message, len(items))
 	var lines []byte
 	for i, it := range items {
@@ -120,15 +138,16 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 		lines = appendUidRecord(lines, m.UID, m.Base, m.FileSize, m.Size)
 		fresh[i] = m
 	}
-	if err := f.appendLines(lock, lines); err != nil {
-		f.ids.read = false
+	err = commit.Settle(unsettled(items), func() error { return f.appendTo(list, lock, lines) })
+	if err != nil {
+		f.ids.read = false // lines without files: harmless, but to be read again
 		return nil, err
 	}
 	own := f.changeCur()
 	err = f.putAll(own, items, fresh)
 	own.done()
 	if err != nil {
-		f.ids.read = false // lines without files: harmless, but to be read again
+		f.ids.read = false
 		return nil, err
 	}
 	f.took(tail, int64(len(lines)), fresh)
@@ -195,40 +214,52 @@ type uidTail struct {
 	next     uint32
 }
 
-// lockTail takes the lock of the uidlist and reads its ends. One that cannot
-// be appended to is mended by a refresh first.
-func (f *Folder) lockTail(ctx context.Context) (*dotlock, uidTail, error) {
+// lockTail takes the lock of the uidlist, opens it and reads its ends. One
+// that cannot be appended to is mended by a refresh first.
+func (f *Folder) lockTail(ctx context.Context) (*dotlock, *os.File, uidTail, error) {
 	for range 3 {
 		lock, err := f.lockUIDs(ctx)
 		if err != nil {
-			return nil, uidTail{}, err
+			return nil, nil, uidTail{}, err
 		}
-		tail, ok, err := f.readEnds()
+		list, tail, ok, err := f.readEnds()
 		if ok && err == nil {
-			return lock, tail, nil
+			return lock, list, tail, nil
 		}
+		list.Close()
 		lock.release()
 		if err != nil {
-			return nil, tail, err
+			return nil, nil, tail, err
 		}
 		f.ids.read, f.newOK = false, false
 		if err := f.refresh(ctx, true); err != nil {
-			return nil, tail, err
+			return nil, nil, tail, err
 		}
 	}
-	return nil, uidTail{}, errUidlist
+	return nil, nil, uidTail{}, errUidlist
 }
 
-// readEnds reads the first and the last line. It is not ok when the file
-// cannot be appended to.
-func (f *Folder) readEnds() (t uidTail, ok bool, err error) {
-	file, st, err := f.openUIDs()
-	if file == nil || err != nil {
+// readEnds opens the uidlist for appending and reads the first and the last
+// line. It is not ok when the file cannot be appended to.
+func (f *Folder) readEnds() (list *os.File, t uidTail, ok bool, err error) {
+	list, err = openPlain(f.path(uidlistName), unix.O_RDWR|unix.O_APPEND|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, t, false, nil
+	}
+	if err != nil {
+		return nil, t, false, err
+	}
+	t, ok, err = f.readTailOf(list)
+	return list, t, ok, err
+}
+
+func (f *Folder) readTailOf(list *os.File) (t uidTail, ok bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(list.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return t, false, err
 	}
-	defer file.Close()
 	t = uidTail{dev: uint64(st.Dev), ino: st.Ino, size: st.Size}
-	first, last, ok := endsOf(file, st)
+	first, last, ok := endsOf(list, &st)
 	if !ok || !strings.HasPrefix(first, "3 ") {
 		return t, false, nil
 	}

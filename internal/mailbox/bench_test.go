@@ -107,3 +107,15 @@ func BenchmarkFacts(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAppend is one connection that appends messages of 4 KB.
+func BenchmarkAppend(b *testing.B) {
+	h := newTestHost(b)
+	f := openFolder(b, openAccount(b, h, filepath.Join(b.TempDir(), "Maildir")), Inbox)
+	msg := text(strings.Repeat("0123456789012345678901234567890123456789012345678901234567890\r\n", 64))
+	for b.Loop() {
+		if _, err := f.Append(0, nil, time.Time{}, msg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // try makes the lock file; nil and no error when somebody has it.
 func (l *locker) try(path string) (*dotlock, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	f, err := openPlain(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return nil, nil
 	}

@@ -233,15 +233,19 @@ func (m *Message) wire() int64 {
 
 // appendLines appends to the uidlist, durably.
 func (f *Folder) appendLines(lock *dotlock, lines []byte) error {
-	if !lock.held() {
-		return temporary("cannot lock the folder", lock.path, ErrLocked)
-	}
-	file, err := os.OpenFile(f.path(uidlistName), os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW, 0)
+	file, err := openPlain(f.path(uidlistName), unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
-	err = f.host.o.Disk.Append(file, lines)
-	return errors.Join(err, file.Close())
+	return errors.Join(f.appendTo(file, lock, lines), file.Close())
+}
+
+// appendTo is appendLines for an open file.
+func (f *Folder) appendTo(file *os.File, lock *dotlock, lines []byte) error {
+	if !lock.held() {
+		return temporary("cannot lock the folder", lock.path, ErrLocked)
+	}
+	return f.host.o.Disk.Append(file, lines)
 }
 
 // rewriteUIDs replaces the uidlist by one that has a line for each message,

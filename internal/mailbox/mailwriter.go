@@ -84,14 +84,25 @@ func (w *mailWriter) end() error {
 	return w.err
 }
 
-// written is a message that is durable under a temporary name.
+// written is a message under a temporary name. It is not durable before the
+// file is finished.
 type written struct {
+	file       *commit.File
 	tmp        string
 	size, wire int64
 }
 
 // writeTmp writes a message into a tmp directory and syncs it.
 func (h *Host) writeTmp(dir string, fill func(w *mailWriter) error) (written, error) {
+	w, err := h.writeUnsynced(dir, fill)
+	if err == nil {
+		err = w.file.Finish()
+	}
+	return w, err
+}
+
+// writeUnsynced writes a message into a tmp directory. The file is still open.
+func (h *Host) writeUnsynced(dir string, fill func(w *mailWriter) error) (written, error) {
 	name, err := h.uniqueName()
 	if err != nil {
 		return written{}, err
@@ -109,8 +120,5 @@ func (h *Host) writeTmp(dir string, fill func(w *mailWriter) error) (written, er
 		file.Abort()
 		return written{}, err
 	}
-	if err := file.Finish(); err != nil {
-		return written{}, err
-	}
-	return written{tmp: file.Name(), size: w.count.size, wire: w.count.wire()}, nil
+	return written{file: file, tmp: file.Name(), size: w.count.size, wire: w.count.wire()}, nil
 }

@@ -41,7 +41,7 @@ func (u *uidState) raise(uid uint32) {
 // openUIDs opens the uidlist and says whether it is still the one that we
 // read; nil and no error when there is none.
 func (f *Folder) openUIDs() (file *os.File, st *unix.Stat_t, err error) {
-	file, err = os.OpenFile(f.path(uidlistName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	file, err = openPlain(f.path(uidlistName), unix.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}
