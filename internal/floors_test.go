@@ -22,7 +22,7 @@ import (
 var floors = [][]string{
 	{"version", "sysexits", "commit", "eventlog"},
 	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext"},
-	{"control", "table", "spool", "mailbox"},
+	{"control", "table", "spool", "mailbox", "textindex"},
 	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "mx", "nameserver"},
 	{"daemon"},
 	{"smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd", "sendmail", "mailctl"},
@@ -40,8 +40,9 @@ var testOnly = []string{"dialog"}
 
 // sameFloor are the edges inside one floor that are meant: an address that
 // cannot be parsed has a reply, and a report is made of an envelope and of
-// header fields.
-var sameFloor = []string{"address status", "dsn envelope", "dsn header"}
+// header fields; the text of a message is in its MIME parts, and the text index is made of
+// mailboxes.
+var sameFloor = []string{"address status", "dsn envelope", "dsn header", "mailtext mimescan", "textindex mailbox"}
 
 // confined are modules that only the named packages may import, because the
 // rest of the program must not depend on their types.
@@ -54,6 +55,7 @@ var confined = map[string][]string{
 	"github.com/miekg/dns":                {"mx", "nameserver"},
 	"github.com/landlock-lsm/go-landlock": {"daemon"},
 	"github.com/go-crypt/crypt":           {"passhash"},
+	"modernc.org/sqlite":                  {"textindex"},
 }
 
 type listed struct {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"peyk/internal/casemap"
+	"peyk/internal/mailtext"
 	"peyk/internal/mimescan"
 )
 
@@ -22,7 +23,7 @@ func firstField(header []byte, name string) (text string) {
 
 // A headerFinder looks for text in header fields, in buffers that stay.
 type headerFinder struct {
-	field  fieldText
+	field  mailtext.FieldText
 	folded []byte
 }
 
@@ -40,6 +41,6 @@ func (h *headerFinder) has(header []byte, name string, needle []byte) (has bool)
 
 func (h *headerFinder) in(name, value, needle []byte) bool {
 	var fold casemap.Folder
-	h.folded = fold.Flush(fold.Append(h.folded[:0], h.field.decode(name, value)))
+	h.folded = fold.Flush(fold.Append(h.folded[:0], h.field.Decode(name, value)))
 	return bytes.Contains(h.folded, needle)
 }
