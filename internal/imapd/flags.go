@@ -9,8 +9,8 @@ import (
 	"peyk/internal/mailbox"
 )
 
-// maxKeywords is how many keywords a folder can hold: one letter each.
-const maxKeywords = 26
+// maxKeywords is how many keywords a folder can hold.
+const maxKeywords = 64
 
 // maxKeyword is the longest keyword, in octets.
 const maxKeyword = 100

@@ -143,6 +143,10 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 		f.ids.read = false // lines without files: harmless, but to be read again
 		return nil, err
 	}
+	if err := f.appendMore(lock, tail, fresh); err != nil {
+		f.ids.read = false
+		return nil, err
+	}
 	own := f.changeCur()
 	err = f.putAll(own, items, fresh)
 	own.done()
@@ -156,6 +160,21 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 		uids[i] = fresh[i].UID
 	}
 	return uids, nil
+}
+
+// appendMore saves the keywords without a letter of new messages.
+func (f *Folder) appendMore(lock *dotlock, tail uidTail, fresh []Message) error {
+	var more []moreBits
+	for i := range fresh {
+		if bits := fresh[i].Keywords &^ letterBits; bits != 0 {
+			more = append(more, moreBits{fresh[i].UID, bits})
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	f.ids.header.validity = tail.validity
+	return f.saveMore(lock, more)
 }
 
 // putAll moves the items into cur/, and takes all back when one fails.

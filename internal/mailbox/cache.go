@@ -130,6 +130,7 @@ func (f *Folder) loadCache() {
 // begin publishes the messages of the cache as the first snapshot.
 func (f *Folder) begin(c *cached) {
 	f.keywords.load(f.path(keywordsName))
+	f.more.load(f.path(moreName), c.at.ids.header.validity)
 	s := &Snapshot{Generation: 1, UIDValidity: c.at.ids.header.validity, UIDNext: c.at.ids.header.next, HighestModSeq: c.highest}
 	f.lying = make(map[uint32]bool)
 	d := draftOf(c.messages)
@@ -141,7 +142,7 @@ func (f *Folder) begin(c *cached) {
 		}
 	}
 	s.Messages = d.List
-	s.Keywords = nameAll(f.keywords.names, s.used)
+	s.Keywords = nameAll(f.keywordNamesNow(), s.used)
 	f.snap.Store(s)
 }
 

@@ -105,9 +105,12 @@ func TestDamagedChanges(t *testing.T) {
 				}
 			})
 		}
-		step := 1
-		if testing.Short() || n > 4 {
-			step = 7
+		step := 5
+		if n > 4 {
+			step = 37
+		}
+		if os.Getenv("PEYK_LARGE") != "" {
+			step = 1
 		}
 		for i := 0; i < len(goodLog); i += step {
 			try(fmt.Sprint("log cut at ", i), goodLog[:i], goodBase)
@@ -115,7 +118,7 @@ func TestDamagedChanges(t *testing.T) {
 			bad[i] ^= 1 << (i % 8)
 			try(fmt.Sprint("log flipped at ", i), bad, goodBase)
 		}
-		for i := 0; i < len(goodBase); i += 61 {
+		for i := 0; i < len(goodBase); i += 7 * step {
 			bad := slices.Clone(goodBase)
 			bad[i] ^= 1 << (i % 8)
 			try(fmt.Sprint("cache flipped at ", i), goodLog, bad)
@@ -189,9 +192,9 @@ func (m *model) open(p int) {
 // Two processes and a foreign program change one folder at random. Both
 // processes come to the same messages, mod-sequences and expunges.
 func TestModSeqModel(t *testing.T) {
-	seeds := 12
-	if testing.Short() {
-		seeds = 3
+	seeds := 3
+	if os.Getenv("PEYK_LARGE") != "" {
+		seeds = 100
 	}
 	for seed := range seeds {
 		m := &model{t: t, r: rand.New(rand.NewPCG(uint64(seed), 7)), root: filepath.Join(t.TempDir(), "Maildir"), bases: make(map[uint32]string)}

@@ -334,29 +334,6 @@ func deadPid(t *testing.T) int {
 	return p.Pid
 }
 
-func TestKeywordsRunOut(t *testing.T) {
-	_, a, f := newInbox(t)
-	f.Append(0, nil, time.Time{}, text("x"))
-	refresh(t, f)
-	for i := range maxKeywords {
-		must(t, storeIn(f, []uint32{1}, Add, 0, []string{fmt.Sprint("k", i)}))
-	}
-	if err := storeIn(f, []uint32{1}, Add, 0, []string{"one more"}); err == nil || errors.Is(err, ErrKeywords) {
-		t.Errorf("a keyword with a space: %v", err)
-	}
-	if err := storeIn(f, []uint32{1}, Add, 0, []string{"more"}); !errors.Is(err, ErrKeywords) {
-		t.Error(err)
-	}
-	must(t, storeIn(f, []uint32{1}, Remove, 0, []string{"more"}))
-	if s := refresh(t, f); len(s.keywordNames(&s.all()[0])) != maxKeywords {
-		t.Error(s.Keywords)
-	}
-	os.Remove(a.Root() + "/" + keywordsName)
-	if s := refresh(t, f); s.Keywords[3] != "unknown-3" {
-		t.Errorf("letters without names are %q", s.Keywords)
-	}
-}
-
 func TestDovecotSeesEachVersionOfKeywords(t *testing.T) {
 	_, a, f := newInbox(t)
 	f.Append(0, nil, time.Time{}, text("x"))

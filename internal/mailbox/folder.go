@@ -30,6 +30,8 @@ type Folder struct {
 	absent   map[string]uint32 // lines of the uidlist whose file is not there
 	index    *index            // of at least the messages of snap; nil: make it
 	keywords keywordState
+	more     moreState
+	saving   bool            // a Store may change keywords without a letter
 	recent   map[uint32]bool // came from new/, and no session has taken them
 	lying    map[uint32]bool // messages that still lie in new/; nil: find them
 	marked   map[uint32]bool // are Recent in snap, or were

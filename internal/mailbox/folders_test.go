@@ -34,7 +34,7 @@ func listNames(t *testing.T, a *Account) string {
 	return strings.Join(words, " ")
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -129,7 +129,8 @@ func (s *scan) place(i int, n found) {
 	s.seen.set(i)
 	base, info := splitName([]byte(n.name))
 	flags, keywords := parseInfo(base, info)
-	s.set(i, flags, keywords, placeOf(n.dir, info, flags, keywords), n.dir+"/"+n.name)
+	more := s.messages.At(i).Keywords &^ letterBits
+	s.set(i, flags, keywords|more, placeOf(n.dir, info, flags, keywords), n.dir+"/"+n.name)
 	if s.messages.At(i).FileSize < 0 {
 		s.messages.edit(i).measured(n.size, n.wire)
 	}

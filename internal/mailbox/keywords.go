@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -84,13 +85,15 @@ func (k *keywordState) load(path string) {
 	k.names, k.ino, k.mtime = parseKeywords(string(text[:n])), st.Ino, st.Mtim.Nano()
 }
 
-// bits returns the bits of the given names, and those that have no letter
+// bitsOf returns the bits of the given names, and those that have no letter
 // yet. Keywords are compared without regard to case (RFC 9051 §2.3.2).
-func (k *keywordState) bits(names []string) (bits uint64, missing []string) {
+func bitsOf(all, names []string) (bits uint64, missing []string) {
 	for _, name := range names {
-		i := slices.IndexFunc(k.names, func(n string) bool { return strings.EqualFold(n, name) })
+		i := slices.IndexFunc(all, func(n string) bool { return strings.EqualFold(n, name) })
 		if i < 0 {
-			missing = append(missing, name)
+			if !slices.ContainsFunc(missing, func(n string) bool { return strings.EqualFold(n, name) }) {
+				missing = append(missing, name)
+			}
 			continue
 		}
 		bits |= 1 << i
@@ -98,25 +101,23 @@ func (k *keywordState) bits(names []string) (bits uint64, missing []string) {
 	return bits, missing
 }
 
-// add gives letters to names; used are the letters that messages have.
-func (k *keywordState) add(names []string, used uint64) bool {
-	for _, name := range names {
-		if _, missing := k.bits([]string{name}); missing == nil {
-			continue
-		}
+// add gives letters to names, and returns how many got one; used are the
+// letters that messages have.
+func (k *keywordState) add(names []string, used uint64) int {
+	for n, name := range names {
 		i := 0
 		for i < maxKeywords && (i < len(k.names) && k.names[i] != "" || used&(1<<i) != 0) {
 			i++
 		}
 		if i == maxKeywords {
-			return false
+			return n
 		}
 		for len(k.names) <= i {
 			k.names = append(k.names, "")
 		}
 		k.names[i] = name
 	}
-	return true
+	return len(names)
 }
 
 // checkKeyword accepts an IMAP atom: what else could stand in the file would
@@ -133,9 +134,17 @@ func checkKeyword(name string) error {
 
 // keywordBits returns the bits of names, and gives letters to new ones.
 func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (uint64, error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
+	if f.ids.header.validity == 0 { // peyk-keywords belongs to one
+		if err := f.ready(ctx); err != nil {
+			return 0, err
+		}
+	}
 	path := f.path(keywordsName)
-	f.keywords.load(path)
-	bits, missing := f.keywords.bits(names)
+	f.loadKeywords()
+	bits, missing := bitsOf(f.keywordNamesNow(), names)
 	if len(missing) == 0 || !create {
 		return bits, nil
 	}
@@ -149,16 +158,31 @@ func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (
 		return 0, err
 	}
 	defer lock.release()
-	f.keywords.load(path)
-	fresh := keywordState{names: slices.Clone(f.keywords.names)}
-	if !fresh.add(missing, f.usedLetters()) {
-		return 0, status.New(452, "4.2.2", "cannot add a keyword, the folder has 26 already").Because(path, ErrKeywords)
-	}
-	if err := f.writeKeywords(lock, fresh.names); err != nil {
+	f.loadKeywords()
+	_, missing = bitsOf(f.keywordNamesNow(), names)
+	if err := f.addKeywords(lock, missing); err != nil {
+		if errors.Is(err, ErrKeywords) {
+			return 0, status.Newf(452, "4.2.2", "cannot add a keyword, the folder has %d already", maxBits).Because(path, err)
+		}
 		return 0, temporary("cannot save the keyword", path, err)
 	}
-	bits, _ = f.keywords.bits(names)
+	bits, _ = bitsOf(f.keywordNamesNow(), names)
 	return bits, nil
+}
+
+// addKeywords gives letters to names, or what else there is.
+func (f *Folder) addKeywords(lock *dotlock, names []string) error {
+	fresh := keywordState{names: slices.Clone(f.keywords.names)}
+	n := fresh.add(names, f.usedLetters())
+	if n > 0 {
+		if err := f.writeKeywords(lock, fresh.names); err != nil {
+			return err
+		}
+	}
+	if n == len(names) {
+		return nil
+	}
+	return f.addMore(lock, names[n:])
 }
 
 // usedLetters returns the letters that messages have, named or not.
@@ -205,7 +229,7 @@ func (f *Folder) writeKeywords(lock *dotlock, names []string) error {
 // that the file does not name is called as Dovecot calls it.
 func nameAll(names []string, used uint64) []string {
 	all := slices.Clone(names)
-	for i := range maxKeywords {
+	for i := range maxBits {
 		if used&(1<<i) == 0 {
 			continue
 		}

@@ -28,7 +28,7 @@ var (
 	ErrName     = errors.New("invalid folder name")   // see CheckName
 	ErrInUse    = errors.New("maildrop is in use")    // LockDrop
 	ErrQuota    = errors.New("mailbox is full")       // Deliver, Append, Copy
-	ErrKeywords = errors.New("too many keywords")     // more than 26 in one folder
+	ErrKeywords = errors.New("too many keywords")     // more than 64 in one folder
 	ErrLocked   = errors.New("folder is locked by another process")
 	ErrLimit    = errors.New("too many of them") // a limit of ours, see the text
 )

@@ -229,6 +229,16 @@ func hadUID(s *Snapshot, uid uint32) bool {
 func (f *Folder) reconcile(s *scan, i int, r *change, a *adopted) {
 	m := s.messages.At(i)
 	same := r.kind == setDates || m.Flags == r.m.Flags && m.Keywords == r.m.Keywords
+	if !same && m.Flags == r.m.Flags && (m.Keywords^r.m.Keywords)&letterBits == 0 {
+		f.more.load(f.path(moreName), f.ids.header.validity)
+		if f.more.bits[m.UID] != r.m.Keywords&^letterBits {
+			a.contra[m.UID] = true
+			return
+		}
+		s.messages.edit(i).Keywords = r.m.Keywords
+		s.used |= r.m.Keywords
+		m, same = s.messages.At(i), true
+	}
 	if !same {
 		if _, err := os.Lstat(f.path(s.messages.path(i))); err == nil {
 			a.contra[m.UID] = true

@@ -82,7 +82,7 @@ func (f *Folder) unchanged() bool {
 		return false
 	}
 	c, err := stampOf(f.path("cur"))
-	return err == nil && c == f.curStamp && f.ids.unchanged(f.path(uidlistName)) && f.keywords.unchanged(f.path(keywordsName))
+	return err == nil && c == f.curStamp && f.ids.unchanged(f.path(uidlistName)) && f.keywords.unchanged(f.path(keywordsName)) && f.more.unchanged(f.path(moreName))
 }
 
 // curKnown reports whether the time stamp of cur/ can be trusted.
@@ -119,6 +119,7 @@ func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
 	if err := f.identify(ctx, s); err != nil {
 		return err
 	}
+	f.applyMore(s)
 	f.remember(s)
 	f.forget(s, gone)
 	if !readOnly {
@@ -309,7 +310,7 @@ func (f *Folder) publish(s *scan) {
 	if old != nil {
 		next.used |= old.used
 	}
-	names := f.keywords.names
+	names := f.keywordNamesNow()
 	if old != nil && !s.messages.touched && old.UIDNext == next.UIDNext && old.UIDValidity == next.UIDValidity && old.HighestModSeq == next.HighestModSeq && slices.Equal(old.Keywords, nameAll(names, next.used)) {
 		return
 	}

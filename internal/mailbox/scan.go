@@ -119,7 +119,8 @@ type scan struct {
 	seen     bitset          // messages whose file was found
 	used     uint64          // keywords met
 	curKnown bool            // cur was not listed: what was there is there
-	expunged []uint32        // to be taken out when the change is done
+	more     []moreBits
+	expunged []uint32 // to be taken out when the change is done
 	unknown  map[string]found
 	strange  []found // their names must be changed before they can get a UID
 
@@ -183,6 +184,7 @@ func (s *scan) compare(i int, dir string, name, info []byte) {
 	m := s.messages.At(i)
 	flags, keywords := parseInfo(name[:len(name)-len(info)], info)
 	w := placeOf(dir, info, flags, keywords)
+	keywords |= m.Keywords &^ letterBits
 	if m.Flags == flags && m.Keywords == keywords && m.where == w && (w != odd || s.messages.path(i) == dir+"/"+string(name)) {
 		return
 	}

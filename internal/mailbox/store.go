@@ -30,7 +30,8 @@ func (f *Folder) Store(uids []uint32, c Change) (modified []uint32, err error) {
 		return nil, err
 	}
 	f.mods.locking = c.UnchangedSince != nil
-	defer func() { f.mods.locking = false }()
+	f.saving = (bits|f.usedLetters())&^letterBits != 0
+	defer func() { f.mods.locking, f.saving = false, false }()
 	err = f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
 		if c.UnchangedSince != nil && s.messages.At(i).ModSeq > *c.UnchangedSince {
 			modified = append(modified, s.messages.At(i).UID)
@@ -88,6 +89,13 @@ func (f *Folder) each(ctx context.Context, uids []uint32, do func(own *ownChange
 }
 
 func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int) error) (left []uint32, err error) {
+	var lock *dotlock
+	if f.saving {
+		if lock, err = f.lockUIDs(context.Background()); err != nil {
+			return uids, err
+		}
+		defer lock.release()
+	}
 	if f.mods.locking {
 		f.holdLog()
 		defer f.releaseLog()
@@ -112,6 +120,9 @@ func (f *Folder) eachOnce(uids []uint32, do func(own *ownChange, s *scan, i int)
 		if len(s.expunged) > 0 {
 			s.messages.drop(s.expunged)
 		}
+		if len(s.more) > 0 {
+			err = errors.Join(err, f.storeMore(lock, s))
+		}
 		own.done()
 	})
 	if own.any {
@@ -125,8 +136,17 @@ func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) e
 	m := *s.messages.At(i)
 	from := s.messages.path(i)
 	change(&m)
-	if was := s.messages.At(i); m.Flags == was.Flags && m.Keywords == was.Keywords {
-		return f.stillThere(from)
+	was := s.messages.At(i)
+	if m.Flags == was.Flags && m.Keywords&letterBits == was.Keywords&letterBits {
+		if err := f.stillThere(from); err != nil {
+			return err
+		}
+		if m.Keywords != was.Keywords {
+			s.messages.edit(i).Keywords = m.Keywords
+			s.used |= m.Keywords
+			s.more = append(s.more, moreBits{m.UID, m.Keywords})
+		}
+		return nil
 	}
 	_, info := splitName(from)
 	to := "cur/" + m.Base + mergeInfo(info, m.Flags, m.Keywords)
@@ -138,9 +158,24 @@ func (f *Folder) rename(own *ownChange, s *scan, i int, change func(*Message)) e
 		f.newOK = false
 		f.recent[m.UID] = true
 	}
-	place := placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords)
+	if m.Keywords&^letterBits != was.Keywords&^letterBits {
+		s.more = append(s.more, moreBits{m.UID, m.Keywords})
+	}
+	place := placeOf("cur", []byte(to[len("cur/")+len(m.Base):]), m.Flags, m.Keywords&letterBits)
 	s.set(i, m.Flags, m.Keywords, place, to)
 	return nil
+}
+
+// storeMore makes keywords without a letter durable, or takes them back.
+func (f *Folder) storeMore(lock *dotlock, s *scan) error {
+	err := f.saveMore(lock, s.more)
+	for _, c := range s.more {
+		if i, ok := s.messages.Index(c.uid); ok && err != nil {
+			m := s.messages.edit(i)
+			m.Keywords = m.Keywords&letterBits | f.more.bits[c.uid]
+		}
+	}
+	return err
 }
 
 // stillThere fails when a message that needs no change has another name by
