@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -72,14 +73,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // try makes the lock file; nil and no error when somebody has it.
 func (l *locker) try(path string) (*dotlock, error) {
-	f, err := openPlain(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	f, err := l.create(path)
 	if errors.Is(err, os.ErrExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(f, "%d:%s", l.pid, l.host) // without it the lock is only aged, not probed
 	info, err := f.Stat()
 	if err != nil {
 		f.Close()
@@ -87,6 +87,37 @@ func (l *locker) try(path string) (*dotlock, error) {
 		return nil, err
 	}
 	return &dotlock{path: path, file: f, info: info}, nil
+}
+
+// create makes a lock file that says whose it is from the first moment: who
+// is killed leaves none that others can only wait for.
+func (l *locker) create(path string) (*os.File, error) {
+	text := fmt.Sprintf("%d:%s", l.pid, l.host)
+	fd, err := unix.Open(filepath.Dir(path), unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return createInPlace(path, text)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if _, err = f.WriteString(text); err == nil {
+		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	}
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	return createInPlace(path, text)
+}
+
+// createInPlace is create where files without a name are not known.
+func createInPlace(path, text string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err == nil {
+		f.WriteString(text) // without it the lock is only aged, not probed
+	}
+	return f, err
 }
 
 // stale returns the lock file if its owner is dead: its process is gone, or
