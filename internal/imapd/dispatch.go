@@ -85,8 +85,6 @@ func findMailbox(name string) (command, bool) {
 		c.run = (*session).lsub
 	case "STATUS":
 		c.run = (*session).status
-	case "ESEARCH":
-		c.run = (*session).multiSearch
 	case "NAMESPACE":
 		c.run = (*session).namespace
 	case "APPEND":
@@ -138,8 +136,6 @@ func findMessage(name string) (command, bool) {
 		c.run = (*session).uidExpunge
 	case "SEARCH", "UID SEARCH":
 		c.run = (*session).search
-	case "CANCELUPDATE":
-		c.run = (*session).cancelUpdate
 	case "SORT", "UID SORT":
 		c.run = (*session).sort
 	case "THREAD", "UID THREAD":

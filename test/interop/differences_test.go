@@ -46,6 +46,9 @@ func (d difference) verb() string {
 
 var partOfPart = regexp.MustCompile(`BODY\[[0-9.]*\.1(\.[A-Z]+.*)?\]`)
 
+// noField finds a line of a header that is no field and no part of one.
+var noField = regexp.MustCompile(`(?m)^[^:\s]+$|^[^:]*[^:\s][^:]*\r$|\A[ \t]`)
+
 var explanations = []explanation{
 	{name: "$Forwarded", why: "the Maildir's flag P is a keyword of ours; Dovecot does not show it", is: func(d difference) bool {
 		without := strings.Replace(d.ours, "$Forwarded ", "", 1)
@@ -132,8 +135,14 @@ var explanations = []explanation{
 		return strings.Contains(d.command, "(UNCHANGEDSINCE 0)") && d.key == "code MODIFIED"
 	}},
 	{name: "CLOSED later", why: "as CLOSED", is: func(d difference) bool { return d.key == "code CLOSED" }},
-	{name: "no field at the top", why: "a header that begins with a folded line has no first field", is: func(d difference) bool {
-		return strings.Contains(d.key, "BODY[HEADER.FIELDS.NOT") && strings.HasPrefix(d.header, " ")
+	{name: "lines that are no fields", why: "what has no colon, or folds nothing, is no field: it is in BODY[HEADER] only", is: func(d difference) bool {
+		return strings.Contains(d.key, "HEADER.FIELDS.NOT") && noField.MatchString(d.header)
+	}},
+	{name: "piece of no fields", why: "Dovecot miscounts in the empty line that ends a list of fields", is: func(d difference) bool {
+		return strings.Contains(d.key, "HEADER.FIELDS") && d.ours == `"\n"` && d.theirs == `"\r"`
+	}},
+	{name: "CHILDINFO", why: "RFC 5258 §6: its name is a quoted string in RFC 9051's grammar, any astring here", is: func(d difference) bool {
+		return strings.HasPrefix(d.key, "LIST ") && strings.Replace(d.ours, `"CHILDINFO"`, "CHILDINFO", 1) == d.theirs
 	}},
 	{name: "depth", why: "a structure ends at a depth of 100, Dovecot's elsewhere", is: func(d difference) bool {
 		return isStructure(d.key) && strings.Contains(d.header, "Subject: nested") && strings.Count(d.ours, "(((") > 20
@@ -141,6 +150,7 @@ var explanations = []explanation{
 	{name: "what text is", why: "RFC 3501 §6.4.4 leaves open whether headers of parts are body, and what a part is that cannot be decoded", is: func(d difference) bool {
 		return isSearch(d.key) && (strings.Contains(d.command, "BODY ") || strings.Contains(d.command, "TEXT "))
 	}},
+	{name: "MAILBOXID", why: "RFC 8474, which Dovecot 2.3 does not have", is: func(d difference) bool { return d.key == "code MAILBOXID" }},
 }
 
 func isSearch(key string) bool { return key == "SEARCH" || strings.HasPrefix(key, "ESEARCH") }

@@ -431,7 +431,7 @@ func (g *generator) metadata() string {
 func (g *generator) nonsense() string {
 	return g.pick("FETCH 0 FLAGS", "FETCH 1", "FETCH 1 (FOO)", "FETCH 1 BODY[MIME]", "FETCH 1 BODY[1.]", "FETCH 4294967296 FLAGS", "FETCH 1 (FLAGS", "FETCH 1 BODY[]<0.0>",
 		"STORE 1 FLAGS", "STORE 1 FOO (a)", `STORE 1 +FLAGS (\Foo)`, "SEARCH", "SEARCH FOO", "SEARCH SINCE x", "SEARCH NOT", "SEARCH OR SEEN", "SEARCH (SEEN", "SEARCH CHARSET NONE SUBJECT x",
-		"SELECT", "SELECT a b", "SELECT &AGE-", "SELECT none", "STATUS INBOX", "STATUS INBOX ()", "STATUS INBOX (FOO)", "STATUS none (MESSAGES)", "LIST", `LIST ""`, `LIST (FOO) "" *`,
+		"SELECT &AGE-", "SELECT none", "STATUS INBOX", "STATUS INBOX ()", "STATUS INBOX (FOO)", "STATUS none (MESSAGES)", "LIST", `LIST ""`, `LIST (FOO) "" *`,
 		"CREATE", `CREATE ""`, "CREATE INBOX", "DELETE INBOX", "DELETE none", "RENAME none some", "RENAME INBOX", "COPY 1 none", "COPY 1", "UID FOO 1", "FOO", "EXPUNGE x", "UID EXPUNGE", "UID EXPUNGE 0",
 		"APPEND INBOX", "APPEND none {1+}\r\nx", "APPEND INBOX (\\Seen {1+}\r\nx", "APPEND INBOX \"32-Jan-2020 00:00:00 +0000\" {1+}\r\nx", "NOOP x", "CLOSE x", "ENABLE", "STARTTLS", "LOGIN a b", "AUTHENTICATE PLAIN")
 }
