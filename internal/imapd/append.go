@@ -309,6 +309,9 @@ func (s *session) intakeCaps() []imap.Cap {
 	limit := strconv.FormatInt(s.appendLimit(), 10)
 	return []imap.Cap{
 		imap.CapMultiAppend,
+		"REPLACE",    // RFC 8508
+		"INPROGRESS", // RFC 9585
+		s.unauthenticateCap(),
 		"CATENATE",                       // RFC 4469
 		"URL-PARTIAL",                    // RFC 5550 §5.7.1
 		imap.Cap("APPENDLIMIT=" + limit), // RFC 7889 §4: one limit for all mailboxes

@@ -89,6 +89,8 @@ func findMailbox(name string) (command, bool) {
 		c.run = (*session).namespace
 	case "APPEND":
 		c.run = (*session).append
+	case "UNAUTHENTICATE":
+		c.run = (*session).unauthenticate
 	case "IDLE":
 		c.run = (*session).idle
 	}
@@ -144,6 +146,8 @@ func findMessage(name string) (command, bool) {
 		c.run = (*session).fetch
 	case "STORE", "UID STORE":
 		c.run = (*session).store
+	case "REPLACE", "UID REPLACE":
+		c.run = (*session).replace
 	case "COPY", "UID COPY":
 		c.run = (*session).copy
 	case "MOVE", "UID MOVE":
@@ -178,6 +182,7 @@ func (s *session) dispatch(p *parser) (reply, error) {
 		}
 	}
 	p.uid = strings.HasPrefix(name, "UID ")
+	s.doing.begin(s, p.tag)
 	r, err := c.run(s, p)
 	if news := s.news(err, !c.fixed && !p.numbered); news != nil {
 		return r, news

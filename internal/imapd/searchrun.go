@@ -128,6 +128,11 @@ func (w *searcher) match(from, to int) error {
 		if err := w.late(); err != nil {
 			return err
 		}
+		if w.m == w.run.m { // the session's own worker
+			if err := w.m.s.doing.at(i+1, w.m.sel.view.Len()); err != nil {
+				return err
+			}
+		}
 		ok, err := w.m.match(i, msg)
 		if ok {
 			matched = append(matched, i)

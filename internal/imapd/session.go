@@ -48,7 +48,8 @@ type session struct {
 	count    counters
 	flushes  int // how often output went out
 	on       features
-	owes     bool // the highest mod-sequence must be told with the tagged answer
+	doing    progress // of the command
+	owes     bool     // the highest mod-sequence must be told with the tagged answer
 
 	firstItem bool // of the FETCH answer that is being written
 	cursor    cursor

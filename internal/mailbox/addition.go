@@ -90,3 +90,23 @@ func (a *Addition) Abort() {
 	dropItems(a.items)
 	a.items, a.bytes = nil, 0
 }
+
+// Replace is Commit that also removes a message of a folder (RFC 8508): first
+// the messages are durable, then the old one goes. Who looks at the folders
+// finds both done, or none. The error is ErrGone when the old message is not
+// there any more, and then nothing is added.
+func (a *Addition) Replace(from *Folder, uid uint32) ([]uint32, error) {
+	unlock := lockBoth(from, a.f)
+	defer unlock()
+	if err := from.refresh(context.Background(), true); err != nil {
+		return nil, err
+	}
+	if _, ok := from.snap.Load().Find(uid); !ok {
+		return nil, ErrGone
+	}
+	uids, err := a.commit()
+	if err != nil {
+		return nil, temporary("cannot store the message", a.f.dir, err)
+	}
+	return uids, from.expunge([]uint32{uid})
+}

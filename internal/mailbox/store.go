@@ -188,9 +188,14 @@ func (f *Folder) stillThere(path string) error {
 // Expunge removes messages, durably, whether or not they are flagged for it.
 // Those that are gone already do not count as an error.
 func (f *Folder) Expunge(uids []uint32) error {
-	ctx := context.Background()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.expunge(uids)
+}
+
+// expunge wants f.mu.
+func (f *Folder) expunge(uids []uint32) error {
+	ctx := context.Background()
 	if err := f.ready(ctx); err != nil {
 		return err
 	}
