@@ -20,8 +20,10 @@ var (
 		Help: "How often an open folder is looked at even when nothing announced a change, as on network file systems."}
 	CacheDir = &Setting{Name: "cache-dir", Kind: Path, Programs: []string{"deliver", "imapd", "pop3d", "mailctl"},
 		Help: "Directory for what can be rebuilt from the mail, such as folder caches. Default: inside each Maildir."}
+	TextIndex = &Setting{Name: "text-index", Kind: Bool, Default: "no", Programs: []string{"imapd"},
+		Help: "Whether imapd keeps an index of the text of each account, so that searches read few messages. It takes about a quarter of the mail's text."}
 	Quota = &Setting{Name: "quota", Kind: Size, Programs: []string{"authd", "deliver", "imapd", "mailctl"},
 		Help: "Quota of an account whose entry names none, in octets. Default: no quota."}
 )
 
-var mailboxSettings = []*Setting{MailboxPoll, CacheDir, Quota}
+var mailboxSettings = []*Setting{MailboxPoll, CacheDir, TextIndex, Quota}

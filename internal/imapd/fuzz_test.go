@@ -45,6 +45,7 @@ func talk(o *Options, input []byte) []byte {
 	s := newSession(context.Background(), srv, o, conn)
 	s.run()
 	s.close()
+	srv.Close()
 	return pipe.out.Bytes()
 }
 

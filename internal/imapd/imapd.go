@@ -87,6 +87,7 @@ type Options struct {
 	Now       func() time.Time
 	Rand      io.Reader
 	Preauth   string              // a Maildir: sessions begin logged in, to it
+	TextIndex bool                // searches use a text index, which sessions keep up to date
 	Others    string              // what names of other users' mailboxes begin with; empty offers none
 	Admins    []string            // who may set quotas and the server's shared metadata
 	Shared    *mailbox.SharedList // who shares folders with whom; may be nil
@@ -104,6 +105,7 @@ type Server struct {
 	options atomic.Pointer[Options]
 	buffers sync.Pool // of *[]byte, for small messages
 
+	indexer  indexer
 	searches chan struct{} // holds one for each worker of a search that has a turn
 }
 
@@ -113,6 +115,9 @@ func New(o Options) *Server {
 	srv.options.Store(&o)
 	return srv
 }
+
+// Close ends what goes on in the background, once no session is left.
+func (srv *Server) Close() { srv.indexer.stop() }
 
 // SetOptions replaces the options for sessions that begin from now on.
 func (srv *Server) SetOptions(o Options) { srv.options.Store(&o) }

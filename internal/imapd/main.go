@@ -65,6 +65,7 @@ func run(ctx context.Context, e *daemon.Env) error {
 // configured returns o with what the configuration says.
 func (o Options) configured(c *control.Config) Options {
 	o.Hostname = daemon.Hostname(c)
+	o.TextIndex = c.Bool(control.TextIndex)
 	o.Plaintext = c.Networks(control.IMAPPlaintextLogin)
 	if d, ok := o.Users.(Dovecot); ok {
 		d.Quota, d.Mailboxes = c.Size(control.Quota), int64(c.Int(control.IMAPMailboxes))
@@ -103,6 +104,7 @@ func runStdin(ctx context.Context, e *daemon.Env, o Options) error {
 		o.TLS = config // without a certificate there is no STARTTLS
 	}
 	server := New(o.configured(e.Config()))
+	defer server.Close()
 	l := guardconn.New(guardconn.Stdin(os.Stdin, os.Stdout),
 		guardconn.Options{Tracker: &server.Tracker, Farewell: Farewell, Log: e.Log, Now: e.Now})
 	if err := e.Ready(); err != nil {
@@ -123,6 +125,7 @@ func runDaemon(ctx context.Context, e *daemon.Env, o Options) error {
 	}
 	o.TLS = config
 	server := New(o.configured(e.Config()))
+	defer server.Close()
 	listeners, err := listen(e, server, o)
 	if err != nil {
 		return err

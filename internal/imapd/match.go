@@ -12,25 +12,27 @@ import (
 
 	"peyk/internal/casemap"
 	"peyk/internal/mailbox"
+	"peyk/internal/textindex"
 )
 
 // A matcher is a search that was compiled for one mailbox.
 type matcher struct {
-	s      *session
-	sel    *selected
-	within indexes // no message outside can match
-	holds  test
-	key    *key
-	text   finder // of BODY and TEXT
-	header headerFinder
-	costly bool // files must be read
-	inHead bool // facts about headers are asked for
-	inText bool // the text is asked for
-	likely test // true for all that holds is true for, from what is in memory
-	reader *mailbox.Reader
-	buf    []byte // for a small message
-	open   subject
-	err    error // what kept a test from an answer
+	s        *session
+	sel      *selected
+	within   indexes // no message outside can match
+	holds    test
+	key      *key
+	text     finder                  // of BODY and TEXT
+	narrowed []*textindex.Candidates // by needle; nil: nothing is known
+	header   headerFinder
+	costly   bool // files must be read
+	inHead   bool // facts about headers are asked for
+	inText   bool // the text is asked for
+	likely   test // true for all that holds is true for, from what is in memory
+	reader   *mailbox.Reader
+	buf      []byte // for a small message
+	open     subject
+	err      error // what kept a test from an answer
 }
 
 // A test reports whether a message of the view matches.
@@ -276,7 +278,10 @@ func (m *matcher) textTest(k *key) test {
 	}
 	m.inText = true
 	n := m.text.need(k.text, k.op == keyBody)
-	return func(int, *mailbox.Message) bool {
+	return func(_ int, msg *mailbox.Message) bool {
+		if !m.mayHold(n, msg.UID) {
+			return false
+		}
 		in := m.search()
 		return in != nil && (in[n].body || k.op == keyText && in[n].header)
 	}

@@ -48,6 +48,7 @@ func (m *matcher) find() (*hits, error) {
 	if !m.costly {
 		return m.findCheap()
 	}
+	m.narrow()
 	r := &searchRun{m: m, ended: make(chan struct{})}
 	total := 0
 	for _, w := range m.within {
@@ -62,7 +63,11 @@ func (m *matcher) find() (*hits, error) {
 	}
 	var workers sync.WaitGroup
 	for i := 1; i < runtime.GOMAXPROCS(0) && m.inText && total > fewMessages && i < maxSearchers; i++ {
-		workers.Go(func() { r.work(m.s.compile(m.sel, m.key)) })
+		workers.Go(func() {
+			other := m.s.compile(m.sel, m.key)
+			other.narrowed = m.narrowed
+			r.work(other)
+		})
 	}
 	r.work(m)
 	workers.Wait()

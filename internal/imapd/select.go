@@ -71,6 +71,7 @@ func (s *session) enterMailbox(o selecting) error {
 	sel.view, sel.keywords, sel.synced = sel.snap.Messages, sel.snap.Keywords, sel.snap.HighestModSeq
 	sel.recent = recentIn(sel.view)
 	s.sel, s.state = sel, imap.ConnStateSelected
+	s.index()
 	return nil
 }
 

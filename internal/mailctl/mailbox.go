@@ -24,6 +24,8 @@ func (t *tool) mailboxCommand() *cli.Command {
 		{Name: "status", Usage: "print messages, unseen, size, UIDVALIDITY and UIDNEXT of each folder", ArgsUsage: args, Flags: []cli.Flag{jsonFlag}, Action: t.mailboxStatus},
 		{Name: "check", Usage: "open every message and compare its size with its name; exit 65 if something is wrong", ArgsUsage: args, Action: t.mailboxCheck},
 		{Name: "reindex", Usage: "forget the caches of an account and make them anew; mail, flags and UIDs stay", ArgsUsage: args, Action: t.mailboxReindex},
+		{Name: "index", Usage: "bring the text index up to date", ArgsUsage: args, Action: t.mailboxIndex,
+			Flags: []cli.Flag{&cli.BoolFlag{Name: "rebuild", Usage: "make it anew"}}},
 	}}
 }
 
