@@ -119,3 +119,31 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkNews is the time from a delivery until a session has the message,
+// beyond what the delivery takes.
+func BenchmarkNews(b *testing.B) {
+	h := newTestHost(b, func(o *Options) { o.Watch = true })
+	root := filepath.Join(b.TempDir(), "Maildir")
+	f := openFolder(b, openAccount(b, h, root), Inbox)
+	refresh(b, f)
+	other := newTestHost(b)
+	var took []time.Duration
+	for b.Loop() {
+		changed, n := f.Changed(), f.Snapshot().Messages.Len()
+		must(b, other.Deliver([]Target{{Root: root}}, text("x\n"))[0])
+		start := time.Now()
+		for {
+			<-changed
+			changed = f.Changed()
+			if refresh(b, f).Messages.Len() > n {
+				break
+			}
+		}
+		took = append(took, time.Since(start))
+		time.Sleep(2 * debounce) // each is the first for a while
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "µs-median")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "µs-p99")
+}

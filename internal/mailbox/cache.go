@@ -84,7 +84,7 @@ func (f *Folder) readState(l *changeLog) (c *cached, size int64, ok bool) {
 	if c.at.ids.header.validity != h.validity {
 		return nil, 0, false
 	}
-	return c, int64(len(raw)), h.boot == bootID() || f.isAsIn(c)
+	return c, int64(len(raw)), h.boot == f.host.boot || f.isAsIn(c)
 }
 
 // isAsIn reports whether cur/ is what the cache says. After a power cut, a
@@ -332,7 +332,7 @@ func (f *Folder) rotate(l *changeLog, messages List, chain bool) error {
 	if err := f.host.random(raw[:]); err != nil {
 		return err
 	}
-	h := logHeader{id: 1, validity: f.ids.header.validity, floor: f.mods.floor, boot: bootID(), length: changesHeader}
+	h := logHeader{id: 1, validity: f.ids.header.validity, floor: f.mods.floor, boot: f.host.boot, length: changesHeader}
 	for _, octet := range raw {
 		h.id = h.id<<8 + uint64(octet) | 1
 	}

@@ -116,7 +116,7 @@ func (f *Folder) lockChanges() (*changeLog, error) {
 }
 
 func (f *Folder) openChanges(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	file, err := openPlain(path, unix.O_RDWR|unix.O_NOFOLLOW, 0)
 	if !errors.Is(err, os.ErrNotExist) {
 		return file, err
 	}
@@ -125,7 +125,7 @@ func (f *Folder) openChanges(path string) (*os.File, error) {
 			return nil, err
 		}
 	}
-	return os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	return openPlain(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
 }
 
 func flockUntil(file *os.File, deadline time.Time) error {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -313,4 +315,40 @@ func sameModSeqs(a, b []Message) bool {
 	return slices.EqualFunc(a, b, func(a, b Message) bool {
 		return a.UID == b.UID && a.Base == b.Base && a.Flags == b.Flags && a.Keywords == b.Keywords && a.ModSeq == b.ModSeq
 	})
+}
+
+// Of several processes that change a message on the condition that it is as
+// they know it, one does (RFC 7162 §3.1.3).
+func TestConditionalStoreOfManyProcesses(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "Maildir")
+	fill(t, root, 2, true)
+	folders := make([]*Folder, 4)
+	for i := range folders {
+		folders[i] = openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+		refresh(t, folders[i])
+	}
+	for round := range 10 {
+		for _, f := range folders {
+			f.dirty.Store(true)
+		}
+		known := refresh(t, folders[0]).HighestModSeq
+		var won atomic.Int64
+		var wg sync.WaitGroup
+		for i, f := range folders {
+			wg.Go(func() {
+				c := Change{Op: Replace, Flags: Seen | Flags(round%2), Keywords: []string{fmt.Sprint("k", i)}, UnchangedSince: &known}
+				modified, err := f.Store([]uint32{2}, c)
+				if err != nil {
+					t.Error(err)
+				}
+				if len(modified) == 0 {
+					won.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 {
+			t.Fatalf("round %d: %d processes changed the message", round, won.Load())
+		}
+	}
 }

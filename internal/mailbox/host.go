@@ -29,6 +29,7 @@ type Host struct {
 	buffers  sync.Pool     // *[]byte for messages being written
 	watch    *watcher      // nil: none
 	count    counters
+	boot     uint64 // names the time from one start of the system to the next
 
 	mu       sync.Mutex
 	accounts map[string]*Account
@@ -57,6 +58,7 @@ func NewHost(o Options) (*Host, error) {
 	h := &Host{o: o, pid: os.Getpid(), hostname: hostInName(o.Hostname), accounts: make(map[string]*Account)}
 	h.buffers.New = func() any { b := make([]byte, 0, bufferSize); return &b }
 	h.chmod = umaskBites()
+	h.boot = bootID()
 	// Locks and time stamps of directories are compared with the clock of the
 	// file system, so no other clock will do here.
 	h.locks = &locker{host: lockHost(), pid: h.pid, now: time.Now, started: time.Now(), timeout: lockTimeout}

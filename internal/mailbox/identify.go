@@ -48,7 +48,10 @@ func (f *Folder) identify(ctx context.Context, s *scan) error {
 	if err := f.needHeader(ctx); err != nil {
 		return err
 	}
-	slices.SortFunc(fresh, func(a, b found) int { return nameLess(a.base, b.base) })
+	for i := range fresh {
+		fresh[i].sec, fresh[i].usec = deliveryTime(fresh[i].base)
+	}
+	slices.SortFunc(fresh, deliveredBefore)
 	if err := f.number(fresh); err != nil {
 		return err
 	}

@@ -45,7 +45,9 @@ func (f *Folder) nextModSeq(highest uint64) uint64 {
 // withoutLog goes on with mod-sequences in memory. The log is removed, so that
 // the next process does not take it for complete.
 func (f *Folder) withoutLog(err error) {
-	f.host.trouble("cannot use the log of changes", f.changesPath(), err)
+	if !errors.Is(err, os.ErrPermission) && !errors.Is(err, unix.EROFS) {
+		f.host.trouble("cannot use the log of changes", f.changesPath(), err)
+	}
 	f.mods.off = true
 	if !errors.Is(err, ErrLocked) {
 		os.Remove(f.changesPath())
@@ -349,7 +351,7 @@ func (f *Folder) log(l *changeLog, records []byte, messages List, whole bool) er
 	}
 	at := f.stamps()
 	records = at.since(&m.logged).append(records)
-	if err := l.append(records, bootID()); err != nil {
+	if err := l.append(records, f.host.boot); err != nil {
 		return err
 	}
 	m.pos, m.logged = l.size, at
@@ -419,7 +421,7 @@ func (f *Folder) leave() {
 	records := d.takeDates(known)
 	at := f.stamps()
 	records = at.since(&m.logged).append(records)
-	if err := l.append(records, bootID()); err != nil {
+	if err := l.append(records, f.host.boot); err != nil {
 		f.withoutLog(err)
 		return
 	}

@@ -168,18 +168,16 @@ func usable(base []byte) bool {
 	return true
 }
 
-// nameLess orders files as they were delivered: by the second, and by the
+// deliveredBefore orders files as they were delivered: by the second, and by the
 // microsecond where it is given ("1700000000.M123P4Q5.host"), then by name.
-func nameLess(a, b string) int {
-	as, am := deliveryTime(a)
-	bs, bm := deliveryTime(b)
-	if as != bs {
-		return compare(as, bs)
+func deliveredBefore(a, b found) int {
+	if a.sec != b.sec {
+		return compare(a.sec, b.sec)
 	}
-	if am != bm && am >= 0 && bm >= 0 {
-		return compare(am, bm)
+	if a.usec != b.usec && a.usec >= 0 && b.usec >= 0 {
+		return compare(a.usec, b.usec)
 	}
-	return strings.Compare(a, b)
+	return strings.Compare(a.base, b.base)
 }
 
 func compare(a, b int64) int {

@@ -107,6 +107,7 @@ type found struct {
 	uid       uint32 // 0: not yet
 	size      int64
 	wire      int64
+	sec, usec int64 // when it was delivered, by its name; -1 is unknown
 }
 
 // scan compares the files of a folder with the messages that should be there.
