@@ -32,18 +32,19 @@ const goodbye = 5 * time.Second
 // writes pass straight through. So a session that answers a pipelined batch
 // costs two system calls, and nobody waits for a reply that lies in a buffer.
 type Conn struct {
-	sock    net.Conn
-	raw     syscall.RawConn // nil where the connection has no descriptor
-	o       *Options
-	buffers *buffers
-	remote  net.Addr
-	local   net.Addr
-	leave   []func() // gives places in the limits back
-	once    sync.Once
-	secure  atomic.Pointer[tls.Conn]
-	wire    wire
-	shaking atomic.Bool // a TLS handshake is going on
-	in, out atomic.Int64
+	sock        net.Conn
+	raw         syscall.RawConn // nil where the connection has no descriptor
+	o           *Options
+	buffers     *buffers
+	remote      net.Addr
+	local       net.Addr
+	leave       []func() // gives places in the limits back
+	once        sync.Once
+	secure      atomic.Pointer[tls.Conn]
+	compression atomic.Pointer[compression]
+	wire        wire
+	shaking     atomic.Bool // a TLS handshake is going on
+	in, out     atomic.Int64
 
 	mu      sync.Mutex
 	pending []byte // output that waits
@@ -126,13 +127,21 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := 0, error(nil)
-	if t := c.secure.Load(); t != nil {
-		n, err = t.Read(p)
+	if z := c.compression.Load(); z != nil {
+		n, err = z.read(c, p)
 	} else {
-		n, err = c.readSocket(p)
+		n, err = c.readPlain(p)
 	}
 	c.in.Add(int64(n))
 	return n, err
+}
+
+// readPlain reads below compression.
+func (c *Conn) readPlain(p []byte) (int, error) {
+	if t := c.secure.Load(); t != nil {
+		return t.Read(p)
+	}
+	return c.readSocket(p)
 }
 
 // readSocket reads below TLS.
@@ -298,6 +307,11 @@ func (c *Conn) flush() error {
 // send writes p, in pieces that the client must take within the write
 // timeout each. It wants c.mu.
 func (c *Conn) send(p []byte) error {
+	if c.Compressed() {
+		d := c.buffers.deflate(p)
+		defer c.buffers.deflaters.Put(d)
+		p = d.out.Bytes()
+	}
 	t := c.secure.Load()
 	for len(p) > 0 {
 		piece := p[:min(len(p), largeBuffer)]
@@ -433,11 +447,15 @@ func (c *Conn) lastWords() {
 
 // flushLast is flush with the deadline that is set already.
 func (c *Conn) flushLast() {
+	last := c.pending
+	if c.Compressed() {
+		last = c.buffers.deflate(last).out.Bytes()
+	}
 	if t := c.secure.Load(); t != nil {
-		c.wire.encrypt(t, c.pending)
+		c.wire.encrypt(t, last)
 		return
 	}
-	c.sock.Write(c.pending)
+	c.sock.Write(last)
 }
 
 func (c *Conn) release() {
@@ -497,7 +515,7 @@ func (w *wire) SetReadDeadline(t time.Time) error  { return w.c.SetReadDeadline(
 func (w *wire) SetWriteDeadline(t time.Time) error { return w.c.sock.SetWriteDeadline(t) }
 
 // buffers lends out output buffers.
-type buffers struct{ small, large sync.Pool }
+type buffers struct{ small, large, deflaters sync.Pool }
 
 func newBuffers() *buffers {
 	b := &buffers{}

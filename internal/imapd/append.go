@@ -309,8 +309,9 @@ func (s *session) intakeCaps() []imap.Cap {
 	limit := strconv.FormatInt(s.appendLimit(), 10)
 	return []imap.Cap{
 		imap.CapMultiAppend,
-		"REPLACE",    // RFC 8508
-		"INPROGRESS", // RFC 9585
+		"REPLACE",          // RFC 8508
+		"INPROGRESS",       // RFC 9585
+		"COMPRESS=DEFLATE", // RFC 4978
 		s.unauthenticateCap(),
 		"CATENATE",                       // RFC 4469
 		"URL-PARTIAL",                    // RFC 5550 §5.7.1

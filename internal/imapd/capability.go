@@ -50,7 +50,7 @@ func (s *session) capabilities() string {
 }
 
 func (s *session) startTLSCap() imap.Cap {
-	if s.o.TLS == nil || s.conn.TLSState() != nil {
+	if s.o.TLS == nil || s.conn.TLSState() != nil || s.conn.Compressed() {
 		return ""
 	}
 	return imap.CapStartTLS

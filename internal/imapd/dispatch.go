@@ -89,6 +89,8 @@ func findMailbox(name string) (command, bool) {
 		c.run = (*session).namespace
 	case "APPEND":
 		c.run = (*session).append
+	case "COMPRESS":
+		c.run = (*session).compress
 	case "UNAUTHENTICATE":
 		c.run = (*session).unauthenticate
 	case "IDLE":
