@@ -106,12 +106,13 @@ type Server struct {
 	buffers sync.Pool // of *[]byte, for small messages
 
 	indexer  indexer
+	sortKeys *sortKeys
 	searches chan struct{} // holds one for each worker of a search that has a turn
 }
 
 // New returns a server.
 func New(o Options) *Server {
-	srv := &Server{searches: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	srv := &Server{sortKeys: newSortKeys(), searches: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	srv.options.Store(&o)
 	return srv
 }

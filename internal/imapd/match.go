@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"net/mail"
 	"slices"
 	"time"
 
@@ -256,12 +255,6 @@ func dayStart(day time.Time) int64 {
 	return t.Unix()
 }
 
-// between compares days, as each side writes them.
-func between(t, since, before time.Time) bool {
-	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
-	return (since.IsZero() || !day.Before(since)) && (before.IsZero() || day.Before(before))
-}
-
 // textTest tests header fields, the Date field, and text.
 func (m *matcher) textTest(k *key) test {
 	switch k.op {
@@ -306,10 +299,13 @@ func (m *matcher) headerTest(name string, holds func(header []byte) bool) test {
 	}
 }
 
+// sentBetween compares the day of the Date field, as it is written there.
 func sentBetween(header []byte, since, before time.Time) bool {
-	t, err := mail.ParseDate(firstField(header, "Date"))
-	return err == nil && between(t, since, before)
+	d, ok := parseSent(firstField(header, "Date"))
+	return ok && (since.IsZero() || d.day >= dayOf(since)) && (before.IsZero() || d.day < dayOf(before))
 }
+
+func dayOf(t time.Time) int { return int(t.Unix() / 86400) }
 
 // bySeqWithin is bySeq for SEARCH, where numbers that no message has just do
 // not match.

@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"bytes"
-	"hash/maphash"
 	"slices"
 	"strings"
 )
@@ -17,7 +16,6 @@ const (
 // references builds the trees of RFC 5256 §3, REFERENCES, step 1. Its nodes
 // are messages and dummies, known by a hash of their Message-ID.
 type references struct {
-	seed    maphash.Seed
 	ids     map[uint64]int32
 	message []int32 // of each node; none is a dummy
 	parent  []int32
@@ -26,7 +24,7 @@ type references struct {
 }
 
 func newReferences(count int) *references {
-	return &references{seed: maphash.MakeSeed(), ids: make(map[uint64]int32, count),
+	return &references{ids: make(map[uint64]int32, count),
 		message: make([]int32, 0, count), parent: make([]int32, 0, count)}
 }
 
@@ -39,26 +37,20 @@ func (r *references) newNode(message int32) int32 {
 	return n
 }
 
-// add takes in a message: steps 1.A and 1.B.
-func (r *references) add(message int32, k *keyFields) {
-	node := r.own(message, k.id)
+// add takes in a message, whose identifiers are as packIDs has them: steps 1.A
+// and 1.B.
+func (r *references) add(message int32, packed string) {
+	node := r.own(message, idAt(packed, 0))
 	last := none
-	eachID(lastOctets(k.references), func(id []byte) bool {
-		ref := r.refer(id)
+	for at := 8; at < len(packed); at += 8 {
+		ref := r.refer(idAt(packed, at))
 		if ref == none {
-			return true
+			continue
 		}
 		if last != none && r.parent[ref] == none {
 			r.link(last, ref)
 		}
 		last = ref
-		return true
-	})
-	if last == none {
-		eachID(k.inReplyTo, func(id []byte) bool {
-			last = r.refer(id)
-			return false
-		})
 	}
 	r.unlink(node)
 	if last != none {
@@ -66,33 +58,36 @@ func (r *references) add(message int32, k *keyFields) {
 	}
 }
 
+func idAt(packed string, at int) (id uint64) {
+	for i := range 8 {
+		id |= uint64(packed[at+i]) << (8 * i)
+	}
+	return id
+}
+
 // own finds the node of a message. One without a valid Message-ID, or with one
 // that was there before, has a node that nobody refers to.
-func (r *references) own(message int32, field []byte) int32 {
-	node, known := none, false
-	eachID(field, func(id []byte) bool {
-		h := maphash.Bytes(r.seed, id)
-		if node, known = r.ids[h]; !known {
-			node = r.newNode(message)
-			r.ids[h] = node
-		} else if r.message[node] == none {
-			r.message[node] = message
-			r.dummies--
-		} else {
-			node = none
-		}
-		return false
-	})
-	if node == none {
+func (r *references) own(message int32, id uint64) int32 {
+	if id == 0 {
+		return r.newNode(message)
+	}
+	node, known := r.ids[id]
+	switch {
+	case !known:
+		node = r.newNode(message)
+		r.ids[id] = node
+	case r.message[node] == none:
+		r.message[node] = message
+		r.dummies--
+	default:
 		return r.newNode(message)
 	}
 	return node
 }
 
 // refer finds the node of an identifier in References.
-func (r *references) refer(id []byte) int32 {
-	h := maphash.Bytes(r.seed, id)
-	if node, ok := r.ids[h]; ok {
+func (r *references) refer(id uint64) int32 {
+	if node, ok := r.ids[id]; ok {
 		return node
 	}
 	if r.dummies >= maxDummies {
@@ -100,7 +95,7 @@ func (r *references) refer(id []byte) int32 {
 	}
 	r.dummies++
 	node := r.newNode(none)
-	r.ids[h] = node
+	r.ids[id] = node
 	return node
 }
 

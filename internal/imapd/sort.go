@@ -146,51 +146,73 @@ func (c *column) compare(a, b uint32) int {
 
 // columns gathers the sort keys.
 func (s *session) columns(found *hits, criteria []criterion) ([]column, error) {
-	all := make([]column, 0, len(criteria))
-	header := false
+	var all []column
+	var kinds []string // those that come from the header
 	for _, c := range criteria {
 		if slices.ContainsFunc(all, func(have column) bool { return have.by == c.by }) {
 			continue // what the first decides no second one can change
 		}
-		col := column{criterion: c}
-		switch c.by {
-		case "ARRIVAL", "DATE", "SIZE":
-			col.numbers = make([]int64, found.n)
+		all = append(all, column{criterion: c})
+		if c.by != "ARRIVAL" && c.by != "SIZE" {
+			kinds = append(kinds, c.by)
+		}
+	}
+	keys, err := s.keysOf(found, kinds)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		c := &all[i]
+		k := slices.Index(kinds, c.by)
+		switch {
+		case k < 0:
+			err = s.plainColumn(found, c)
+		case c.by == "DATE":
+			c.numbers, err = s.dates(found, keys[k])
 		default:
-			col.words = make([]string, found.n)
+			c.words = make([]string, found.n)
+			for n, key := range keys[k] {
+				c.words[n] = key.text
+			}
 		}
-		header = header || c.by != "ARRIVAL" && c.by != "SIZE"
-		all = append(all, col)
-	}
-	if err := s.plainColumns(found, all); err != nil || !header {
-		return all, err
-	}
-	return all, s.eachFields(found, func(n int, k *keyFields) {
-		for i := range all {
-			all[i].take(n, k)
+		if err != nil {
+			return nil, err
 		}
-	})
+	}
+	return all, nil
 }
 
-// plainColumns fills the columns that need no header. DATE begins as the
-// internal date, which stands for a date that cannot be read (RFC 5256 §2.2).
-func (s *session) plainColumns(found *hits, all []column) error {
-	for _, c := range all {
-		if c.numbers == nil {
-			continue
+// plainColumn fills a column that needs no header.
+func (s *session) plainColumn(found *hits, c *column) error {
+	c.numbers = make([]int64, found.n)
+	n := 0
+	for i := range found.from(0) {
+		msg := s.sel.view.At(i)
+		if c.by == "SIZE" {
+			c.numbers[n] = msg.Size
+		} else if err := s.arrival(msg, &c.numbers[n]); err != nil {
+			return err
 		}
-		n := 0
-		for i := range found.from(0) {
-			msg := s.sel.view.At(i)
-			if c.by == "SIZE" {
-				c.numbers[n] = msg.Size
-			} else if err := s.arrival(msg, &c.numbers[n]); err != nil {
-				return err
-			}
-			n++
-		}
+		n++
 	}
 	return nil
+}
+
+// dates are sent dates. The internal date stands for one that cannot be read
+// (RFC 5256 §2.2).
+func (s *session) dates(found *hits, keys []sortKey) ([]int64, error) {
+	dates := make([]int64, found.n)
+	n := 0
+	for i := range found.from(0) {
+		dates[n] = keys[n].n
+		if keys[n].text == noDate {
+			if err := s.arrival(s.sel.view.At(i), &dates[n]); err != nil {
+				return nil, err
+			}
+		}
+		n++
+	}
+	return dates, nil
 }
 
 // arrival is the internal date, 0 for a message that is gone.
@@ -200,29 +222,6 @@ func (s *session) arrival(msg *mailbox.Message, at *int64) error {
 		*at = t.Unix()
 	}
 	return unlessGone(err)
-}
-
-// take fills the nth row from a header.
-func (c *column) take(n int, k *keyFields) {
-	switch c.by {
-	case "DATE":
-		if d, ok := parseSent(mimescan.Unfold(k.date)); ok {
-			c.numbers[n] = d.unix
-		}
-	case "SUBJECT":
-		base, _ := baseSubject(mailtext.Field(mimescan.Unfold(k.subject)))
-		c.words[n] = casemap.Key(base) // RFC 5051
-	case "FROM":
-		c.words[n] = mailboxKey(k.from)
-	case "TO":
-		c.words[n] = mailboxKey(k.to)
-	case "CC":
-		c.words[n] = mailboxKey(k.cc)
-	case "DISPLAYFROM":
-		c.words[n] = displayKey(k.from)
-	case "DISPLAYTO":
-		c.words[n] = displayKey(k.to)
-	}
 }
 
 // mailboxKey is the addr-mailbox of the first address.

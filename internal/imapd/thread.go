@@ -3,10 +3,6 @@ package imapd
 import (
 	"cmp"
 	"slices"
-
-	"peyk/internal/casemap"
-	"peyk/internal/mailtext"
-	"peyk/internal/mimescan"
 )
 
 // thread: RFC 5256 §3.
@@ -71,34 +67,50 @@ const none int32 = -1
 
 // gather reads what an algorithm needs of each message.
 func (s *session) gather(found *hits, algorithm string) (*threads, error) {
-	t := &threads{count: found.n, at: make([]uint32, 0, found.n), date: make([]int64, found.n)}
-	for i := range found.from(0) {
-		if err := s.arrival(s.sel.view.At(i), &t.date[len(t.at)]); err != nil {
-			return nil, err
-		}
-		t.at = append(t.at, uint32(i))
-	}
+	kinds := []string{"DATE"}
 	if algorithm != "REFS" {
-		t.subject, t.reply = make([]string, found.n), make([]bool, found.n)
+		kinds = append(kinds, "SUBJECT")
 	}
 	if algorithm != "ORDEREDSUBJECT" {
-		t.refs = newReferences(found.n)
+		kinds = append(kinds, kindReferences)
 	}
-	err := s.eachFields(found, t.take)
+	keys, err := s.keysOf(found, kinds)
+	if err != nil {
+		return nil, err
+	}
+	t := newThreads(found.n, kinds)
+	if t.date, err = s.dates(found, keys[0]); err != nil {
+		return nil, err
+	}
+	for i := range found.from(0) {
+		t.at = append(t.at, uint32(i))
+	}
+	for i, kind := range kinds {
+		for n, key := range keys[i] {
+			t.take(kind, n, key)
+		}
+	}
 	t.sortByDate()
-	return t, err
+	return t, nil
 }
 
-func (t *threads) take(n int, k *keyFields) {
-	if d, ok := parseSent(mimescan.Unfold(k.date)); ok {
-		t.date[n] = d.unix
+func newThreads(n int, kinds []string) *threads {
+	t := &threads{count: n, at: make([]uint32, 0, n)}
+	if slices.Contains(kinds, "SUBJECT") {
+		t.subject, t.reply = make([]string, n), make([]bool, n)
 	}
-	if t.subject != nil {
-		base, reply := baseSubject(mailtext.Field(mimescan.Unfold(k.subject)))
-		t.subject[n], t.reply[n] = casemap.Key(base), reply
+	if slices.Contains(kinds, kindReferences) {
+		t.refs = newReferences(n)
 	}
-	if t.refs != nil {
-		t.refs.add(int32(n), k)
+	return t
+}
+
+func (t *threads) take(kind string, n int, key sortKey) {
+	switch kind {
+	case "SUBJECT":
+		t.subject[n], t.reply[n] = key.text, key.n != 0
+	case kindReferences:
+		t.refs.add(int32(n), key.text)
 	}
 }
 

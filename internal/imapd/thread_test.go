@@ -228,10 +228,11 @@ func (m *model) threads() string {
 func threaded(messages []modelMessage) string {
 	n := len(messages)
 	view := make([]mailbox.Message, n)
-	t := &threads{count: n, at: make([]uint32, n), date: make([]int64, n), subject: make([]string, n), reply: make([]bool, n), refs: newReferences(n)}
+	cache := newSortKeys()
+	t := newThreads(n, []string{"SUBJECT", kindReferences})
 	for i, m := range messages {
 		view[i].UID = uint32(i + 1)
-		t.at[i] = uint32(i)
+		t.at = append(t.at, uint32(i))
 		k := keyFields{subject: []byte(m.subject)}
 		if m.id != "" {
 			k.id = []byte("<" + m.id + "@x>")
@@ -239,8 +240,10 @@ func threaded(messages []modelMessage) string {
 		for _, r := range m.refs {
 			k.references = append(k.references, "<"+r+"@x>\r\n "...)
 		}
-		t.take(i, &k)
-		t.date[i] = m.date
+		for _, kind := range []string{"SUBJECT", kindReferences} {
+			t.take(kind, i, cache.keyOf(kind, &k))
+		}
+		t.date = append(t.date, m.date)
 	}
 	t.sortByDate()
 	t.byReferences()
