@@ -183,11 +183,6 @@ func (in *intake) put(o imap.AppendOptions, write func(io.Writer) error) error {
 	return stored(err)
 }
 
-// binary takes a message that comes as a literal8.
-func (in *intake) binary(o imap.AppendOptions, h literalHead, after func() error) error {
-	return in.put(o, func(w io.Writer) error { return in.copy(h, w, after) })
-}
-
 // utf8Literal takes a message as UTF8 (literal8) (RFC 6855 §4).
 func (in *intake) utf8Literal(o imap.AppendOptions) error {
 	p := in.p
@@ -309,8 +304,9 @@ func (s *session) intakeCaps() []imap.Cap {
 	limit := strconv.FormatInt(s.appendLimit(), 10)
 	return []imap.Cap{
 		imap.CapMultiAppend,
-		"REPLACE",          // RFC 8508
-		"INPROGRESS",       // RFC 9585
+		"REPLACE",    // RFC 8508
+		"INPROGRESS", // RFC 9585
+		imap.CapBinary,
 		"COMPRESS=DEFLATE", // RFC 4978
 		s.unauthenticateCap(),
 		"CATENATE",                       // RFC 4469

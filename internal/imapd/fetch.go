@@ -98,6 +98,9 @@ func (s *session) fetchOne(i int, a *mailbox.Facts, r *request) error {
 			return err
 		}
 		defer l.close(s.srv)
+		if err := l.decodable(r); err != nil {
+			return err
+		}
 	}
 	mark, flushes := len(s.out), s.flushes
 	s.beginFetch(i)
@@ -285,6 +288,12 @@ func (p *parser) contentItem(r *request, word string) error {
 		}
 		sec, err := p.section()
 		sec.Peek = word == "BODY.PEEK"
+		if err != nil {
+			return err
+		}
+		return p.add(r, sec)
+	case "BINARY", "BINARY.PEEK", "BINARY.SIZE":
+		sec, err := p.binarySection(word)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,8 @@ import (
 // A section is one BODY[...] of a FETCH.
 type section struct {
 	imap.FetchItemBodySection
-	label string // what the answer calls it
+	label  string // what the answer calls it
+	binary binaryItem
 }
 
 // equal reports whether two sections have the same answer.
@@ -162,6 +163,9 @@ func (e *brokenError) Error() string { return fmt.Sprintf("message cut short: %v
 
 // sendSection appends one section, or sends it when it is large.
 func (s *session) sendSection(l *letter, sec *section) error {
+	if sec.binary != notBinary {
+		return s.sendBinary(l, sec)
+	}
 	s.item(sec.label)
 	s.out = append(s.out, ' ')
 	if sec.HeaderFields != nil || sec.HeaderFieldsNot != nil {

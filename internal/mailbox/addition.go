@@ -2,6 +2,10 @@ package mailbox
 
 import (
 	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
 
 	"peyk/internal/commit"
 )
@@ -109,4 +113,19 @@ func (a *Addition) Replace(from *Folder, uid uint32) ([]uint32, error) {
 		return nil, temporary("cannot store the message", a.f.dir, err)
 	}
 	return uids, from.expunge([]uint32{uid})
+}
+
+// Scratch opens a file without a name in the folder, for what must be looked at
+// before it is a message. It goes when it is closed.
+func (a *Addition) Scratch() (*os.File, error) {
+	dir := a.f.path("tmp")
+	file, err := openPlain(dir, unix.O_TMPFILE|unix.O_RDWR, 0o600)
+	if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EISDIR) {
+		return file, err
+	}
+	file, err = os.CreateTemp(dir, "scratch") // such as NFS
+	if err == nil {
+		err = os.Remove(file.Name())
+	}
+	return file, err
 }
