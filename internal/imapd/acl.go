@@ -53,7 +53,7 @@ func (s *session) myRights(p *parser) (reply, error) {
 
 func (s *session) sendMyRights(name string, rights mailbox.Rights) {
 	s.out = append(s.out, "* MYRIGHTS "...)
-	s.out = appendName(s.out, name)
+	s.out = s.on.appendName(s.out, name)
 	s.out = append(s.out, ' ')
 	s.out = appendAstring(s.out, rights.Wire())
 	s.out = append(s.out, "\r\n"...)
@@ -75,7 +75,7 @@ func (s *session) getACL(p *parser) (reply, error) {
 		return reply{}, stored(err)
 	}
 	s.out = append(s.out, "* ACL "...)
-	s.out = appendName(s.out, pl.name)
+	s.out = s.on.appendName(s.out, pl.name)
 	s.appendEntry(pl, list.OwnerEntry(s.ownerOf(pl)))
 	for _, e := range list.Entries() {
 		if e.Negative || e.ID != "owner" && e.ID != "user="+s.ownerOf(pl) {
@@ -265,7 +265,7 @@ func (s *session) listRights(p *parser) (reply, error) {
 		always, rest = "la", " r s w i p k x t e c d"
 	}
 	s.out = append(s.out, "* LISTRIGHTS "...)
-	s.out = appendName(s.out, pl.name)
+	s.out = s.on.appendName(s.out, pl.name)
 	s.out = append(s.out, ' ')
 	s.out = appendAstring(s.out, who.wire)
 	s.text(" ", always, rest, "\r\n")
@@ -290,6 +290,6 @@ func (p *parser) aclArguments() (name string, who aclTarget, err error) {
 	if who.id == "" || len(who.id) > maxIdentifier || !utf8.ValidString(who.id) || strings.ContainsFunc(who.id, unicode.IsControl) {
 		return name, who, p.fail("this is no identifier")
 	}
-	name, err = decodeName(raw)
+	name, err = p.s.on.decodeName(raw)
 	return name, who, err
 }

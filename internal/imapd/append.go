@@ -64,7 +64,7 @@ func (in *intake) readName() error {
 	if err != nil {
 		return err
 	}
-	in.name, err = decodeName(raw)
+	in.name, err = in.p.s.on.decodeName(raw)
 	return err
 }
 
@@ -110,6 +110,9 @@ func (in *intake) message() error {
 	case "CATENATE":
 		return in.catenate(o)
 	case "UTF8":
+		if !in.s.on.utf8() {
+			return bad("say ENABLE UTF8=ACCEPT before this") // RFC 6855 §4
+		}
 		return in.utf8Literal(o)
 	}
 	return p.fail("expected a literal, CATENATE or UTF8")
@@ -308,6 +311,7 @@ func (s *session) intakeCaps() []imap.Cap {
 		"INPROGRESS", // RFC 9585
 		imap.CapBinary,
 		"COMPRESS=DEFLATE", // RFC 4978
+		"UTF8=ACCEPT",      // RFC 9755
 		s.unauthenticateCap(),
 		"CATENATE",                       // RFC 4469
 		"URL-PARTIAL",                    // RFC 5550 §5.7.1

@@ -125,7 +125,7 @@ func (s *session) namespace(p *parser) (reply, error) {
 	}
 	others := "NIL"
 	if prefix := s.prefix(); prefix != "" {
-		others = "((" + string(mimescan.AppendString(nil, encodeName(prefix))) + ` "` + othersSeparator + `"))`
+		others = "((" + string(s.on.appendQuotedName(nil, prefix)) + ` "` + othersSeparator + `"))`
 	}
 	s.untagged(`NAMESPACE (("" "`, separator, `")) `, others, ` NIL`)
 	return reply{}, nil

@@ -75,7 +75,7 @@ func (s *session) transfer(p *parser) ([]uint32, *mailbox.Folder, error) {
 	if err := p.end(); err != nil {
 		return nil, nil, err
 	}
-	name, err := decodeName(raw)
+	name, err := p.s.on.decodeName(raw)
 	if err != nil {
 		return nil, nil, err
 	}

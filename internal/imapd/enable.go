@@ -28,6 +28,8 @@ func featureOf(word string) features {
 		return condstore
 	case "QRESYNC":
 		return qresync
+	case "UTF8=ACCEPT":
+		return utf8Accept
 	}
 	return 0
 }

@@ -182,11 +182,11 @@ func inModel(set imap.SeqSet, n, last uint32) bool {
 func FuzzName(f *testing.F) {
 	f.Add("Gel&APY-scht", "پیک & co")
 	f.Fuzz(func(t *testing.T, raw, name string) {
-		if got, ok := decodePattern(raw); ok && encodeName(got) != raw {
+		if got, ok := features(0).decodePattern(raw); ok && encodeName(got) != raw {
 			t.Fatalf("%q is %q is %q", raw, got, encodeName(got))
 		}
 		name = strings.ToValidUTF8(name, "")
-		if got, ok := decodePattern(encodeName(name)); !ok || got != name {
+		if got, ok := features(0).decodePattern(encodeName(name)); !ok || got != name {
 			t.Fatalf("%q is %q is %q", name, encodeName(name), got)
 		}
 	})

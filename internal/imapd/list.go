@@ -241,7 +241,7 @@ func (s *session) sendListed(kind string, l *listing, m *listed) {
 		s.out = append(s.out, a...)
 	}
 	s.text(`) "`, m.sep(), `" `)
-	s.out = appendName(s.out, m.Name)
+	s.out = s.on.appendName(s.out, m.Name)
 	if l.SelectRecursiveMatch && m.below {
 		s.out = append(s.out, ` ("CHILDINFO" ("SUBSCRIBED"))`...) // RFC 5258 §3.5
 	}
@@ -446,7 +446,7 @@ func (p *parser) patternName(raw string) (string, error) {
 	if len(raw) > maxPattern {
 		return "", p.fail("a pattern longer than %d octets", maxPattern)
 	}
-	pattern, ok := decodePattern(raw)
+	pattern, ok := p.s.on.decodePattern(raw)
 	if !ok {
 		// Nothing can match it; but a client may have named it so elsewhere.
 		return "\x00", nil

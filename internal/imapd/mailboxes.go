@@ -66,7 +66,7 @@ func objectID(f *mailbox.Folder) string { return "F" + f.ID() }
 // newPlace takes the name of a mailbox that is to be made. A trailing
 // separator only says that children will follow.
 func (s *session) newPlace(raw string) (place, error) {
-	name, err := decodeName(strings.TrimSuffix(raw, separator))
+	name, err := s.on.decodeName(strings.TrimSuffix(raw, separator))
 	if err != nil {
 		return place{}, err
 	}
@@ -202,7 +202,7 @@ func (s *session) rename(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	name, err := decodeName(rawOld)
+	name, err := p.s.on.decodeName(rawOld)
 	if err != nil {
 		return reply{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 )
@@ -219,6 +220,9 @@ func (p *parser) quoted() (string, error) {
 		c := p.line[p.pos]
 		switch {
 		case c == '"':
+			if p.s.on.utf8() && !utf8.ValidString(b.String()) {
+				return "", p.fail("expected UTF-8") // RFC 9755 §3
+			}
 			p.pos++
 			return b.String(), nil
 		case c == 0 || c == '\r' || c == '\n':

@@ -42,7 +42,7 @@ func (p *parser) selectArguments(o *selecting) error {
 	if err := p.end(); err != nil {
 		return err
 	}
-	o.name, err = decodeName(raw)
+	o.name, err = p.s.on.decodeName(raw)
 	return err
 }
 

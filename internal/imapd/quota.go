@@ -55,7 +55,7 @@ func (p *parser) quotaRoot() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, ok := decodePattern(raw)
+	root, ok := p.s.on.decodePattern(raw)
 	if !ok {
 		return "", p.fail("this is no quota root")
 	}
@@ -108,7 +108,7 @@ func (s *session) sendQuota(root string, a *mailbox.Account) error {
 		add("MAILBOX", n, limits.Mailboxes)
 	}
 	s.text("* QUOTA ")
-	s.out = appendAstring(s.out, encodeName(root))
+	s.out = s.on.appendName(s.out, root)
 	s.text(" (", strings.Join(items, " "), ")\r\n")
 	return nil
 }
@@ -133,9 +133,9 @@ func (s *session) getQuotaRoot(p *parser) (reply, error) {
 	}
 	root := rootOf(s.ownerOf(pl))
 	s.text("* QUOTAROOT ")
-	s.out = appendName(s.out, pl.name)
+	s.out = s.on.appendName(s.out, pl.name)
 	s.text(" ")
-	s.out = appendAstring(s.out, encodeName(root))
+	s.out = s.on.appendName(s.out, root)
 	s.text("\r\n")
 	return reply{}, s.sendQuota(root, pl.account)
 }

@@ -81,6 +81,9 @@ func (p *parser) query() (*query, error) {
 		return q, err
 	}
 	if p.eatWord("CHARSET ") {
+		if p.s.on.has(utf8Accept) {
+			return q, p.fail("expected no CHARSET: it is UTF-8 since ENABLE") // RFC 9755 §3
+		}
 		if err := p.charset(); err != nil {
 			return q, err
 		}

@@ -87,7 +87,7 @@ func (p *parser) oneName() (string, error) {
 	if err := p.end(); err != nil {
 		return "", err
 	}
-	return decodeName(raw)
+	return p.s.on.decodeName(raw)
 }
 
 func recentIn(view mailbox.List) []uint32 {

@@ -29,7 +29,7 @@ func (s *session) status(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	name, err := decodeName(raw)
+	name, err := p.s.on.decodeName(raw)
 	if err != nil {
 		return reply{}, err
 	}
@@ -111,7 +111,7 @@ func (s *session) statusOf(name string, items []string) error {
 		return stored(err)
 	}
 	s.out = append(s.out, "* STATUS "...)
-	s.out = appendName(s.out, name)
+	s.out = s.on.appendName(s.out, name)
 	sep := " ("
 	for _, item := range items {
 		s.out = append(append(s.out, sep...), item...)
