@@ -406,10 +406,14 @@ func (p *parser) list(f func() error) error {
 		if err := f(); err != nil {
 			return err
 		}
-		if p.peek() != ')' {
-			if err := p.sp(); err != nil {
-				return err
-			}
+		if p.peek() == ')' {
+			continue
+		}
+		if err := p.sp(); err != nil {
+			return err
+		}
+		if p.peek() == ')' {
+			return p.fail("expected no space before the parenthesis")
 		}
 	}
 	p.depth--

@@ -163,21 +163,23 @@ func (f *Folder) loadKeywords() {
 
 // addMore gives bits without a letter to names, under the lock of the uidlist.
 func (f *Folder) addMore(lock *dotlock, names []string) error {
-	used := f.usedLetters()
+	used, given := f.usedLetters(), uint64(0)
 	for _, name := range names {
 		i := f.freeBit(used)
 		if i == maxBits {
-			used = f.bitsInUse() // others are not needed any more
+			used = f.bitsInUse() | given // others are not needed any more
 			i = f.freeBit(used)
 			if i == maxBits {
 				i = f.unusedBit(used)
 			}
 		}
 		if i == maxBits {
+			f.more.ino = 1 // as the file has it
+			f.more.load(f.path(moreName), f.ids.header.validity)
 			return ErrKeywords
 		}
 		f.more.name(i, name)
-		used |= 1 << i
+		used, given = used|1<<i, given|1<<i
 	}
 	return f.rewriteMore(lock)
 }
