@@ -309,11 +309,10 @@ func (c *modelClient) selectBox() error {
 	} else {
 		c.flags = map[uint32]string{}
 	}
-	c.cached, c.modseqs = c.box, map[uint32]uint64{}
+	c.cached, c.modseqs = "", map[uint32]uint64{} // until all is known
 	pending := c.pendingFetches(resync)
 	a, err := c.do(command)
 	if err != nil {
-		c.cached = ""
 		return err
 	}
 	pending()
@@ -372,9 +371,13 @@ func (c *modelClient) compareWithFresh(resync bool) error {
 	for uid, flags := range c.flags {
 		had[uid] = flags
 	}
+	if resync {
+		c.cached = c.box
+	}
 	if _, err := c.do("UID FETCH 1:* (FLAGS MODSEQ)"); err != nil {
 		return err
 	}
+	c.cached = c.box
 	c.checkWitness()
 	if !resync {
 		return nil
