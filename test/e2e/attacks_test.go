@@ -415,11 +415,11 @@ var attacksOnSyntax = []attack{
 var attacksByMail = []attack{
 	{"81 ten thousand parts in one another", func(a *arena) {
 		rfc822 := strings.Repeat("Content-Type: message/rfc822\n\n", 10_000) + "end\n"
-		multi, tail := "", ""
+		var multi strings.Builder
 		for i := range 10_000 {
-			multi += fmt.Sprintf("Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
+			fmt.Fprintf(&multi, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
 		}
-		c, _ := a.folder(rfc822, multi+"\nend\n"+tail)
+		c, _ := a.folder(rfc822, multi.String()+"\nend\n")
 		a.soon(func() { a.want(c, "FETCH 1:2 (BODY BODYSTRUCTURE ENVELOPE)", "OK") })
 		if v := a.item(c, "BODY.PEEK[]", "BODY[]"); v.Text != strings.ReplaceAll(rfc822, "\n", "\r\n") {
 			a.Error("the message does not come back as it is")
