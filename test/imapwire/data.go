@@ -226,6 +226,9 @@ func (l *lexer) threads() []Value {
 		return nil
 	}
 	l.sp()
+	if l.loose && l.peek() == '\r' {
+		return nil
+	}
 	all := []Value{l.thread(0)}
 	for l.peek() == '(' {
 		all = append(all, l.thread(0))

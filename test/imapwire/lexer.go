@@ -66,6 +66,8 @@ type lexer struct {
 	raw  []byte
 	utf8 bool
 	nul  bool
+
+	loose bool
 }
 
 type syntaxError struct{ error }

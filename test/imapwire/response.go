@@ -48,7 +48,9 @@ type Reader struct {
 	UTF8 bool
 	// NUL: the text of a message may hold NUL (docs/VIOLATIONS.md).
 	NUL bool
-	r   *bufio.Reader
+	// Loose: a THREAD without threads may end in a space, as Dovecot has it.
+	Loose bool
+	r     *bufio.Reader
 }
 
 // NewReader returns a Reader of a stream.
@@ -64,7 +66,7 @@ func (r *Reader) Buffered() int { return r.r.Buffered() }
 // Read reads one response. At the end of the stream, between two responses,
 // its error is io.EOF.
 func (r *Reader) Read() (resp *Response, err error) {
-	l := &lexer{r: r.r, utf8: r.UTF8, nul: r.NUL}
+	l := &lexer{r: r.r, utf8: r.UTF8, nul: r.NUL, loose: r.Loose}
 	defer func() {
 		if caught := recover(); caught != nil {
 			thrown, ours := caught.(syntaxError)

@@ -2,7 +2,9 @@ package interop_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -105,6 +107,10 @@ func (d *duel) script(seed uint64) {
 			return
 		}
 		b, err := theirs.do(command)
+		if errors.Is(err, io.EOF) {
+			d.t.Logf("seed %d: Dovecot died of %.200q", seed, command)
+			return
+		}
 		if err != nil {
 			d.broken(seed, done, "Dovecot", err)
 			return
@@ -196,7 +202,7 @@ func (d *duel) prepare(r *rand.Rand, user string) (ours, theirs *side) {
 	chownTree(d.t, filepath.Dir(other), owner)
 	ours = d.login("imapd", d.s.Env["PEYK_IMAPS"], &tls.Config{InsecureSkipVerify: true}, user+"@example.test")
 	theirs = d.login("Dovecot", d.dovecot, nil, user)
-	theirs.UTF8 = true // Dovecot names mailboxes in its texts
+	theirs.UTF8, theirs.Loose = true, true // Dovecot names mailboxes in its texts
 	if d.both == nil {
 		d.both = shared(ours, theirs)
 		d.t.Logf("both know %s", slices.Sorted(maps.Keys(d.both)))

@@ -214,6 +214,7 @@ var sections = []string{"", "HEADER", "TEXT", "1", "2", "1.MIME", "2.MIME", "1.1
 
 func (g *generator) fetch() string {
 	var items []string
+	peek := g.pick("BODY.PEEK", "BODY.PEEK", "BODY") // of one kind: Dovecot sends a section twice that is there with and without
 	for range 1 + g.IntN(4) {
 		switch g.IntN(14) {
 		case 0, 1:
@@ -233,7 +234,7 @@ func (g *generator) fetch() string {
 		case 8:
 			items = append(items, g.pick("RFC822.HEADER", "RFC822.TEXT", "RFC822"))
 		default:
-			items = append(items, g.pick("BODY.PEEK", "BODY.PEEK", "BODY")+"["+sections[g.IntN(len(sections))]+"]"+g.partial())
+			items = append(items, peek+"["+sections[g.IntN(len(sections))]+"]"+g.partial())
 		}
 	}
 	slices.Sort(items)
