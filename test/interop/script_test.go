@@ -415,7 +415,7 @@ func (g *generator) qresync() string { return g.pick("ENABLE CONDSTORE", "ENABLE
 
 func (g *generator) saved() string {
 	if g.IntN(2) == 0 {
-		return "UID SEARCH RETURN (SAVE) CHARSET UTF-8 " + g.key(0)
+		return "UID SEARCH RETURN (SAVE) " + g.pick("FLAGGED", "1:3", "SEEN", "NOT DELETED", "KEYWORD work", "UNDRAFT LARGER 1000") // what both find alike
 	}
 	return g.pick("UID FETCH $ FLAGS", "FETCH $ UID", "SEARCH $", "UID STORE $ +FLAGS work", "SEARCH NOT $")
 }
