@@ -270,8 +270,9 @@ func (c *change) after(first *change) *change {
 	}
 	switch {
 	case c.kind == setDates && first.kind != setDates:
+		date, saved := both.m.date, both.m.saved
 		both = *first
-		both.m.date, both.m.saved = c.m.date, c.m.saved
+		both.m.date, both.m.saved = date, saved
 	case c.kind == setFlags && first.kind == added:
 		both = *first
 		m := &both.m

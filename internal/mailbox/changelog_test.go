@@ -352,3 +352,80 @@ func TestConditionalStoreOfManyProcesses(t *testing.T) {
 		}
 	}
 }
+
+// A process that comes after one that changed a flag and left reads neither
+// directories nor messages, and knows the dates that were asked for.
+func TestOpenAfterAChange(t *testing.T) {
+	for _, n := range []int{5, 100} {
+		root := filepath.Join(t.TempDir(), "Maildir")
+		fill(t, root, n, true)
+		visit(t, root, func(*Host, *Folder, *Snapshot) {})
+		var date, saved time.Time
+		var last *Snapshot
+		visit(t, root, func(_ *Host, f *Folder, _ *Snapshot) {
+			must(t, storeIn(f, []uint32{2, 4}, Add, Flagged, nil))
+			must(t, f.Expunge([]uint32{3}))
+			var err error
+			date, err = f.Date(2)
+			must(t, err)
+			saved, err = f.SaveDate(2)
+			must(t, err)
+			last = refresh(t, f)
+		})
+		visit(t, root, func(h *Host, f *Folder, s *Snapshot) {
+			if !slices.Equal(s.slice()[2:], last.slice()[2:]) || s.HighestModSeq != last.HighestModSeq || s.UIDNext != last.UIDNext {
+				t.Errorf("%d messages: %+v, %+v", n, s.slice(), last.slice())
+			}
+			c := &h.count
+			if reads := c.dirReads.Load() + c.fileReads.Load() + c.uidReads.Load(); reads != 0 {
+				t.Errorf("%d messages: %d reads", n, reads)
+			}
+			os.Rename(root+"/"+s.Messages.path(1), root+"/elsewhere") // it is not asked again
+			if d, err := f.Date(2); err != nil || !d.Equal(date) {
+				t.Errorf("%v, %v, was %v", d, err, date)
+			}
+			if d, err := f.SaveDate(2); err != nil || !d.Equal(saved) || time.Since(d) > time.Hour {
+				t.Errorf("%v, %v, was %v", d, err, saved)
+			}
+			if gone, complete := f.Vanished(last.HighestModSeq - 1); !complete || len(gone) > 1 {
+				t.Error(gone, complete)
+			}
+		})
+	}
+}
+
+// The log does not grow for ever, and forgets expunges that are long past.
+func TestLogIsFoldedIntoTheCache(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "Maildir")
+	fill(t, root, 40, true)
+	var early uint64
+	visit(t, root, func(_ *Host, f *Folder, s *Snapshot) {
+		early = s.HighestModSeq
+		other := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+		refresh(t, other)
+		f.mods.vanished = make([]vanished, 2*maxVanished) // long ago
+		for i := range f.mods.vanished {
+			f.mods.vanished[i] = vanished{early, uint32(100 + i)}
+		}
+		for i := range 1800 {
+			must(t, storeIn(f, []uint32{1}, Op(i%2), Flagged, nil))
+			if i%100 == 0 {
+				other.dirty.Store(true)
+				if refresh(t, other).HighestModSeq != refresh(t, f).HighestModSeq {
+					t.Fatal("the other process did not follow")
+				}
+			}
+		}
+		if _, complete := f.Vanished(early - 1); complete || len(f.mods.vanished) != maxVanished {
+			t.Errorf("%d expunges, complete %v", len(f.mods.vanished), complete)
+		}
+	})
+	if info, err := os.Stat(filepath.Join(root, changesName)); err != nil || info.Size() > minLog+1000 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	visit(t, root, func(_ *Host, f *Folder, s *Snapshot) {
+		if s.Messages.Len() != 40 || s.Messages.At(1).ModSeq != early {
+			t.Errorf("%+v", s.Messages.At(1))
+		}
+	})
+}
