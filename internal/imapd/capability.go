@@ -22,7 +22,8 @@ var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, i
 
 // capsSearch are the extensions about searching.
 var capsSearch = []imap.Cap{imap.CapSearchRes, imap.CapWithin, imap.CapSort, "SORT=DISPLAY", imap.CapESort,
-	"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS"}
+	"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
+	"CONTEXT=SEARCH", "PARTIAL", "MULTISEARCH", "I18NLEVEL=1"}
 
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {

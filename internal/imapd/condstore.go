@@ -97,6 +97,8 @@ func (p *parser) fetchModifier(r *request) error {
 	case w == "VANISHED" && !r.vanished:
 		r.vanished = true
 		return p.mayVanish()
+	case w == "PARTIAL" && r.page == nil:
+		return p.fetchPage(r)
 	case w != "CHANGEDSINCE" || r.since:
 		return p.fail("unknown modifier of FETCH, or one given twice")
 	}
@@ -250,7 +252,7 @@ func (k *key) modSeq() bool { return k.any(func(k *key) bool { return k.op == ke
 
 // highestOf is the highest mod-sequence of what was found, or, when only MIN
 // and MAX were asked for, of what these tell (RFC 4731 §3.2).
-func (s *session) highestOf(q *query, found outcome) string {
+func (sel *selected) highestOf(q *query, found outcome) string {
 	parts := []page{{1, found.count()}}
 	if r := q.returns; (r.min || r.max) && !r.all && !r.counts && r.page == nil {
 		parts = parts[:0]
@@ -264,7 +266,7 @@ func (s *session) highestOf(q *query, found outcome) string {
 	highest := uint64(0)
 	for _, part := range parts {
 		each(found, part, func(i int) error {
-			highest = max(highest, s.sel.view.At(i).ModSeq)
+			highest = max(highest, sel.view.At(i).ModSeq)
 			return nil
 		})
 	}

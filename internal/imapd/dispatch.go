@@ -85,6 +85,8 @@ func findMailbox(name string) (command, bool) {
 		c.run = (*session).lsub
 	case "STATUS":
 		c.run = (*session).status
+	case "ESEARCH":
+		c.run = (*session).multiSearch
 	case "NAMESPACE":
 		c.run = (*session).namespace
 	case "APPEND":
@@ -140,6 +142,8 @@ func findMessage(name string) (command, bool) {
 		c.run = (*session).uidExpunge
 	case "SEARCH", "UID SEARCH":
 		c.run = (*session).search
+	case "CANCELUPDATE":
+		c.run = (*session).cancelUpdate
 	case "SORT", "UID SORT":
 		c.run = (*session).sort
 	case "THREAD", "UID THREAD":

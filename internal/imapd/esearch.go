@@ -17,6 +17,7 @@ type returns struct {
 	given                       bool // RETURN was
 	min, max, all, counts, save bool
 	page                        *page // PARTIAL
+	update                      bool
 }
 
 // resultOptions takes RETURN (...), if it is there, and the space after it.
@@ -52,6 +53,9 @@ func (p *parser) resultOption(r *returns) error {
 		r.counts = true
 	case "SAVE": // RFC 5182 §2.1
 		r.save = true
+	case "UPDATE": // RFC 5267 §4.3
+		r.update = true
+	case "CONTEXT": // RFC 5267 §4.2: a hint
 	case "PARTIAL": // RFC 9394 §3.1
 		if r.page != nil {
 			return p.fail("one PARTIAL only")
@@ -66,29 +70,44 @@ func (p *parser) resultOption(r *returns) error {
 	return err
 }
 
+// An answer is one ESEARCH response.
+type answer struct {
+	s     *session
+	sel   *selected // where it was searched
+	q     *query
+	about string // beside the tag in the correlator
+	uid   bool
+	found outcome
+}
+
 // sendESearch: RFC 4731 §3.1. With SAVE alone there is no answer (RFC 5182
 // §1).
 func (s *session) sendESearch(p *parser, q *query, found outcome) error {
 	if (q.returns == returns{given: true, save: true}) {
 		return nil
 	}
-	s.text(`* ESEARCH (TAG "`, p.tag, `")`) // a tag has no quoted-specials
-	if p.uid {
+	return (&answer{s: s, sel: s.sel, q: q, uid: p.uid, found: found}).send(p.tag)
+}
+
+func (a *answer) send(tag string) error {
+	s, q := a.s, a.q
+	s.text(`* ESEARCH (TAG "`, tag, `"`, a.about, ")") // a tag has no quoted-specials
+	if a.uid {
 		s.text(" UID")
 	}
-	if found.count() > 0 {
-		if err := s.sendFound(p, q, found); err != nil {
+	if a.found.count() > 0 {
+		if err := a.sendFound(); err != nil {
 			return err
 		}
 	}
 	if q.counts {
-		s.text(" COUNT ", strconv.Itoa(found.count()))
+		s.text(" COUNT ", strconv.Itoa(a.found.count()))
 	}
-	if q.keys.modSeq() && found.count() > 0 { // RFC 7162 §3.1.10
-		s.text(" MODSEQ ", s.highestOf(q, found))
+	if q.keys.modSeq() && a.found.count() > 0 { // RFC 7162 §3.1.10
+		s.text(" MODSEQ ", a.sel.highestOf(q, a.found))
 	}
 	if q.page != nil {
-		if err := s.sendPage(p, *q.page, found); err != nil {
+		if err := a.sendPage(*q.page); err != nil {
 			return err
 		}
 	}
@@ -97,34 +116,34 @@ func (s *session) sendESearch(p *parser, q *query, found outcome) error {
 }
 
 // sendFound sends what RFC 4731 §3.1 has for a search that found something.
-func (s *session) sendFound(p *parser, q *query, found outcome) error {
-	if q.min {
-		s.text(" MIN ")
-		if err := s.sendSet(p, found, page{1, 1}); err != nil {
+func (a *answer) sendFound() error {
+	if a.q.min {
+		a.s.text(" MIN ")
+		if err := a.sendSet(page{1, 1}); err != nil {
 			return err
 		}
 	}
-	if q.max {
-		s.text(" MAX ")
-		if err := s.sendSet(p, found, page{-1, -1}); err != nil {
+	if a.q.max {
+		a.s.text(" MAX ")
+		if err := a.sendSet(page{-1, -1}); err != nil {
 			return err
 		}
 	}
-	if !q.all {
+	if !a.q.all {
 		return nil
 	}
-	s.text(" ALL ")
-	return s.sendSet(p, found, page{1, found.count()})
+	a.s.text(" ALL ")
+	return a.sendSet(page{1, a.found.count()})
 }
 
 // sendSet sends a page of what was found as a set, which may be longer than
 // what is held in memory.
-func (s *session) sendSet(p *parser, found outcome, part page) error {
+func (a *answer) sendSet(part page) error {
 	var w setWriter
-	err := each(found, part, func(i int) error {
-		s.out = w.add(s.out, s.sel.number(i, p.uid))
-		return s.relieve()
+	err := each(a.found, part, func(i int) error {
+		a.s.out = w.add(a.s.out, a.sel.number(i, a.uid))
+		return a.s.relieve()
 	})
-	s.out = w.end(s.out)
+	a.s.out = w.end(a.s.out)
 	return err
 }

@@ -22,8 +22,9 @@ type request struct {
 	threadID bool
 	saveDate bool
 	preview  bool
-	since    bool // CHANGEDSINCE was given (RFC 7162 §3.1.4.1)
-	vanished bool // VANISHED too (RFC 7162 §3.2.6)
+	since    bool  // CHANGEDSINCE was given (RFC 7162 §3.1.4.1)
+	vanished bool  // VANISHED too (RFC 7162 §3.2.6)
+	page     *page // PARTIAL (RFC 9394 §3.3)
 }
 
 // fetch: RFC 3501 §6.4.5.
@@ -35,6 +36,9 @@ func (s *session) fetch(p *parser) (reply, error) {
 	in, err := s.messages(p, set)
 	if err != nil {
 		return reply{}, err
+	}
+	if r.page != nil {
+		in = in.page(*r.page)
 	}
 	if r.ModSeq {
 		s.aware()

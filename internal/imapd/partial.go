@@ -65,15 +65,41 @@ func each(found outcome, part page, f func(i int) error) error {
 }
 
 // sendPage sends PARTIAL (RFC 9394 §3.1).
-func (s *session) sendPage(p *parser, part page, found outcome) error {
-	s.text(" PARTIAL (", part.String(), " ")
-	if from, to := part.of(found.count()); from == to {
-		s.text("NIL)")
+func (a *answer) sendPage(part page) error {
+	a.s.text(" PARTIAL (", part.String(), " ")
+	if from, to := part.of(a.found.count()); from == to {
+		a.s.text("NIL)")
 		return nil
 	}
-	if err := s.sendSet(p, found, part); err != nil {
+	if err := a.sendSet(part); err != nil {
 		return err
 	}
-	s.text(")")
+	a.s.text(")")
 	return nil
+}
+
+// page returns the messages of the set that are in a page of it.
+func (x indexes) page(part page) indexes {
+	from, to := part.of(x.count())
+	var out indexes
+	for _, r := range x {
+		n := r.to - r.from
+		if first, last := max(from, 0), min(to, n); first < last {
+			out = append(out, struct{ from, to int }{r.from + first, r.from + last})
+		}
+		from, to = from-n, to-n
+	}
+	return out
+}
+
+// fetchPage takes what follows PARTIAL in UID FETCH (RFC 9394 §3.3).
+func (p *parser) fetchPage(r *request) (err error) {
+	if !p.uid {
+		return bad("PARTIAL is for UID FETCH only")
+	}
+	if err := p.sp(); err != nil {
+		return err
+	}
+	r.page, err = p.page()
+	return err
 }

@@ -23,17 +23,24 @@ func (s *session) search(p *parser) (reply, error) {
 	if q.keys.modSeq() {
 		s.aware()
 	}
+	if s.on.has(rev2) && !q.given { // RFC 9051 §6.4.4
+		q.given, q.all = true, true
+	}
+	if q.update && s.sel.context(p.tag) != nil {
+		return reply{}, bad("this tag stands for another search") // RFC 5267 §4.3
+	}
 	found, err := s.compile(s.sel, q.keys).find()
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
+	s.update(p, q, found)
 	return s.found(p, q, "SEARCH", found)
 }
 
 // searchFailed empties "$" when a search that was to fill it failed
 // (RFC 5182 §2.1).
 func (s *session) searchFailed(q *query, err error) error {
-	if q.save && !errors.As(err, new(*syntaxError)) {
+	if q.save && s.sel != nil && !errors.As(err, new(*syntaxError)) {
 		s.sel.saved = nil
 	}
 	return err
@@ -57,7 +64,7 @@ func (s *session) found(p *parser, q *query, name string, found outcome) (reply,
 		}
 	}
 	if q.keys.modSeq() && found.count() > 0 { // RFC 7162 §3.1.6
-		s.text(" (MODSEQ ", s.highestOf(q, found), ")")
+		s.text(" (MODSEQ ", s.sel.highestOf(q, found), ")")
 	}
 	s.text("\r\n")
 	return reply{}, nil
@@ -77,21 +84,26 @@ func (p *parser) query() (*query, error) {
 	if err := p.sp(); err != nil {
 		return q, err
 	}
+	return q, p.program(q)
+}
+
+// program takes RETURN, CHARSET and the keys.
+func (p *parser) program(q *query) error {
 	if err := p.resultOptions(q); err != nil {
-		return q, err
+		return err
 	}
 	if p.eatWord("CHARSET ") {
 		if p.s.on.has(utf8Accept) {
-			return q, p.fail("expected no CHARSET: it is UTF-8 since ENABLE") // RFC 9755 §3
+			return p.fail("expected no CHARSET: it is UTF-8 since ENABLE") // RFC 9755 §3
 		}
 		if err := p.charset(); err != nil {
-			return q, err
+			return err
 		}
 		if err := p.sp(); err != nil {
-			return q, err
+			return err
 		}
 	}
-	return q, p.searchKeys(q)
+	return p.searchKeys(q)
 }
 
 // charset takes the name of the character set in which strings are written.

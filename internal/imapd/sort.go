@@ -34,6 +34,9 @@ func (s *session) sort(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
+	if q.update {
+		s.noUpdate(p.tag, "sorted results are not kept up to date")
+	}
 	return s.found(p, q, "SORT", order)
 }
 

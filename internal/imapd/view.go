@@ -30,6 +30,8 @@ type selected struct {
 	synced uint64      // the client knows of all that happened up to this mod-sequence
 	recent []uint32    // UIDs that are \Recent in this session, ascending
 	saved  imap.SeqSet // UIDs that "$" stands for
+
+	contexts []*searchContext
 }
 
 // An announcement says how to tell the client what is new.
@@ -63,6 +65,9 @@ func (s *session) announce(a announcement) error {
 	}
 	sel.newKeywords(s, snap)
 	m := merger{s: s, a: a, old: sel.view, now: snap.Messages}
+	if a.expunge {
+		s.removeGone(snap.Messages)
+	}
 	m.merge()
 	s.sendVanished(m.gone)
 	sel.view, sel.snap, sel.behind, sel.last = m.result(), snap, m.differs, a
@@ -72,7 +77,11 @@ func (s *session) announce(a announcement) error {
 	if m.added > 0 {
 		s.exists()
 	}
-	return m.sendFlags()
+	if err := m.sendFlags(); err != nil {
+		return err
+	}
+	s.updateContexts(m.old)
+	return nil
 }
 
 func (sel *selected) refresh(s *session) (*mailbox.Snapshot, error) {
