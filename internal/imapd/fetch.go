@@ -98,7 +98,7 @@ func (s *session) fetchOne(i int, a *mailbox.Facts, r *request) error {
 	var l *letter
 	if r.wantsFile(a) {
 		var err error
-		if l, err = s.openLetter(m.UID); err != nil {
+		if l, err = s.letterOf(m.UID, a); err != nil {
 			return err
 		}
 		defer l.close(s.srv)

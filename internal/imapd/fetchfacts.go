@@ -25,7 +25,10 @@ func (r *request) needs() mailbox.Need {
 			r.file = true
 		}
 	}
-	if len(r.sections) > 0 && !r.file {
+	switch {
+	case r.file:
+		need |= mailbox.NeedMessage
+	case len(r.sections) > 0:
 		need |= mailbox.NeedFields
 	}
 	return need

@@ -37,6 +37,14 @@ type letter struct {
 // expunged.
 func (s *session) openLetter(uid uint32) (*letter, error) { return s.openIn(s.sel.folder, uid) }
 
+// letterOf is openLetter for a message that may have been read already.
+func (s *session) letterOf(uid uint32, a *mailbox.Facts) (*letter, error) {
+	if a == nil || a.Message == nil {
+		return s.openLetter(uid)
+	}
+	return &letter{folder: s.sel.folder, uid: uid, r: bytes.NewReader(a.Message), size: int64(len(a.Message)), data: a.Message}, nil
+}
+
 // openIn is openLetter for a folder that need not be the selected one.
 func (s *session) openIn(folder *mailbox.Folder, uid uint32) (*letter, error) {
 	f, err := folder.Open(uid)

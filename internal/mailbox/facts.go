@@ -23,13 +23,19 @@ const (
 	NeedID             // ID
 	NeedPreview        // Preview
 
+	// NeedMessage asks for the message itself, if it is small.
+	NeedMessage
 	// NeedQuick goes without the preview of messages for which much would
 	// have to be read.
 	NeedQuick
 )
 
-// needsHeader are the facts that are in the header.
-const needsHeader = NeedEnvelope | NeedFields
+// needsHeader are the facts that are in the header, needsCache those that are
+// remembered.
+const (
+	needsHeader = NeedEnvelope | NeedFields
+	needsCache  = needsHeader | NeedStructure | NeedBody | NeedID | NeedPreview
+)
 
 // Facts is what is remembered of a message's content, ready to send.
 type Facts struct {
@@ -49,6 +55,10 @@ type Facts struct {
 	FieldsWhole bool // those of IsListField are all there
 	others      names
 	preview     []byte
+
+	// Message is all of the message as it stands on disk, nil when it is not
+	// small. It is not remembered.
+	Message []byte
 }
 
 // maxCachedFields bounds Fields.

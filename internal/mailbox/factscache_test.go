@@ -352,7 +352,7 @@ func FuzzFacts(f *testing.F) {
 			(&factsReader{}).record(p, 1<<40)
 		}
 		x.forget()
-		want := Facts{Have: Need(need), Envelope: raw, Preview: "", FieldsWhole: who&1 == 0}
+		want := Facts{Have: Need(need) & needsCache, Envelope: raw, Preview: "", FieldsWhole: who&1 == 0}
 		record := appendFacts(nil, uid, who, &want)
 		head.sign(record, 4096)
 		b := head.record(record, 4096)

@@ -76,7 +76,7 @@ func appendFacts(b []byte, uid uint32, who uint64, a *Facts) []byte {
 	}
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = le.AppendUint32(b, uid)
-	b = le.AppendUint16(b, uint16(a.Have))
+	b = le.AppendUint16(b, uint16(a.Have&needsCache))
 	b = append(b, flags, recordFacts)
 	b = le.AppendUint64(b, who)
 	for _, n := range a.others {

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"math"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -10,8 +9,9 @@ import (
 
 // How far a walk reads ahead, and by how many readers.
 const (
-	walkAhead   = 32
-	walkReaders = 2
+	walkAhead    = 32
+	walkMessages = 6 // if the messages are wanted, each of up to bufferSize
+	walkReaders  = 2
 )
 
 // A walk gives the facts of messages in order. Those of the cache are read
@@ -48,6 +48,10 @@ type step struct {
 	done   chan struct{}
 	facts  *Facts
 	err    error
+
+	whole   bool    // the message is wanted, and seems small
+	buf     *[]byte // where it was read to
+	message []byte
 }
 
 func (f *Folder) newWalk(need Need) *walk {
@@ -61,7 +65,7 @@ func (f *Folder) newWalk(need Need) *walk {
 // push takes in the next message, and hands out the first of those that wait
 // when they are many.
 func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
-	if w.n == walkAhead {
+	if w.n == walkAhead || w.n == walkMessages && w.need&NeedMessage != 0 {
 		if err := w.pop(do); err != nil {
 			return err
 		}
@@ -75,13 +79,14 @@ func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
 		return nil
 	}
 	m := w.s.Messages.At(i)
-	st.i, st.need, st.who = i, w.need&^NeedQuick, identity(m.Base)
+	st.i, st.need, st.who = i, w.need&^(NeedQuick|NeedMessage), identity(m.Base)
 	w.look(st)
 	if !st.cached && w.need&NeedQuick != 0 && m.FileSize >= bufferSize {
 		st.need = st.need&^NeedPreview | NeedFields
 		w.look(st)
 	}
-	if !st.cached {
+	st.whole = w.need&NeedMessage != 0 && m.FileSize < bufferSize
+	if !st.cached || st.whole {
 		w.readAhead(at)
 	}
 	return nil
@@ -89,6 +94,10 @@ func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
 
 // look finds a message in the cache.
 func (w *walk) look(st *step) {
+	if st.need == 0 {
+		st.cached = true
+		return
+	}
 	p, ok := w.x.find(st.uid)
 	if !w.caughtUp && (!ok || p.have&st.need != st.need) {
 		w.caughtUp = true
@@ -136,10 +145,23 @@ func (w *walk) startReaders() {
 	}
 }
 
-// learn reads the facts from the message. What the cache had of it already is
-// learned again, so that the new record can take its place.
+// learn reads the message, for its facts if they are not in the cache. What
+// the cache had of it already is learned again, so that the new record can
+// take its place.
 func (w *walk) learn(r *messageReader, st *step) {
-	st.facts, st.err = r.facts(w.s.Messages, st.i, st.need|st.place.have)
+	if st.whole && st.message == nil {
+		st.buf = w.f.host.buffers.Get().(*[]byte)
+		st.message, _ = r.read(w.s.Messages, st.i, (*st.buf)[:cap(*st.buf)])
+	}
+	if st.cached {
+		return
+	}
+	need := st.need | st.place.have
+	if st.message != nil {
+		st.facts = factsIn(st.message, true, need)
+	} else {
+		st.facts, st.err = r.facts(w.s.Messages, st.i, need)
+	}
 	if st.err == nil {
 		w.x.remember(st.uid, st.who, st.facts)
 	}
@@ -157,22 +179,41 @@ func (w *walk) pop(do func(uint32, *Facts, error) error) error {
 	}
 	if st.ahead {
 		<-st.done
-		st.ahead = false
-	} else if st.cached {
-		if b := w.cache.record(st.place, math.MaxInt64); decodeFacts(b, st.uid, st.who, st.need, &w.facts) {
-			return do(st.uid, &w.facts, nil)
-		}
+	} else if !st.cached || st.whole {
+		w.learn(w.own(), st)
 	}
-	if st.facts == nil && st.err == nil {
+	facts := w.result(st)
+	if facts != nil && st.message != nil {
+		facts.Message = st.message
+		facts.Have |= NeedMessage
+	}
+	err := do(st.uid, facts, st.err)
+	if st.buf != nil {
+		w.f.host.buffers.Put(st.buf)
+	}
+	*st = step{done: st.done}
+	return err
+}
+
+// result returns the facts of a message that was read, if need be.
+func (w *walk) result(st *step) *Facts {
+	if st.need == 0 {
+		w.facts = Facts{}
+		return &w.facts
+	}
+	if st.cached {
+		b := w.cache.record(st.place, math.MaxInt64)
+		if decodeFacts(b, st.uid, st.who, st.need, &w.facts) {
+			return &w.facts
+		}
+		st.cached = false
 		w.learn(w.own(), st)
 	}
 	w.learned = true
 	if w.x.full() {
 		w.x.write(w.f)
 	}
-	facts, err := st.facts, st.err
-	st.facts = nil
-	return do(st.uid, facts, err)
+	return st.facts
 }
 
 // own returns a reader for what nobody has read ahead.
@@ -270,31 +311,44 @@ func (r *messageReader) close() {
 // facts reads a message where it was. When it is not there any more, or
 // larger than the buffer, it is opened with all care.
 func (r *messageReader) facts(l List, i int, need Need) (*Facts, error) {
-	if r.dir >= 0 {
-		if fd, err := openBeneath(r.dir, l.path(i)); err == nil {
-			a, err := r.small(fd, need)
-			unix.Close(fd)
-			if a != nil || err != nil {
-				return a, temporary("cannot read the message", r.f.dir, err)
-			}
+	buf := (*r.buf)[:cap(*r.buf)]
+	if need&^needsHeader == 0 {
+		buf = buf[:headerRead]
+	}
+	data, whole := r.read(l, i, buf)
+	if data == nil && !whole {
+		data = buf // the beginning
+	}
+	if data != nil {
+		if a := factsIn(data, whole, need); a != nil {
+			return a, nil
 		}
 	}
 	return r.f.learn(l.At(i).UID, need)
 }
 
-// small returns nil when the message is not small.
-func (r *messageReader) small(fd int, need Need) (*Facts, error) {
-	r.f.host.count.fileReads.Add(1)
-	buf := (*r.buf)[:cap(*r.buf)]
-	if need&^needsHeader == 0 {
-		buf = buf[:headerRead]
+// read reads a message into buf, if it is where the list has it. When it does
+// not fit, message is nil and buf full. Else message nil says that it cannot
+// be read.
+func (r *messageReader) read(l List, i int, buf []byte) (message []byte, whole bool) {
+	if r.dir < 0 {
+		return nil, true
 	}
+	fd, err := openBeneath(r.dir, l.path(i))
+	if err != nil {
+		return nil, true
+	}
+	defer unix.Close(fd)
+	r.f.host.count.fileReads.Add(1)
 	n, err := unix.Pread(fd, buf, 0)
 	for err == unix.EINTR {
 		n, err = unix.Pread(fd, buf, 0)
 	}
-	if err != nil {
-		return nil, os.NewSyscallError("pread", err)
+	switch {
+	case err != nil:
+		return nil, true
+	case n == len(buf):
+		return nil, false
 	}
-	return factsIn(buf[:n], n < len(buf), need), nil
+	return buf[:n:n], true
 }
