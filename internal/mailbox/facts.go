@@ -193,9 +193,8 @@ func (f *Folder) EachFacts(uids iter.Seq[uint32], need Need, do func(uid uint32,
 func (a *Facts) takeHeader(header []byte, whole bool) {
 	var e mimescan.Envelope
 	var thread threadFields
-	a.Have |= NeedEnvelope | NeedFields
 	a.FieldsWhole = whole
-	fields, tooLong := make([]byte, 0, min(len(header)+64, maxCachedFields)), false
+	fields, tooLong := a.Fields, false
 	mimescan.EachField(header, func(name, value, field []byte) {
 		e.Add(name, value)
 		thread.add(name, value)
@@ -217,9 +216,10 @@ func (a *Facts) takeHeader(header []byte, whole bool) {
 		fields = append(fields, "\r\n"...)
 	}
 	a.Fields = fields
-	if a.Envelope == nil {
-		a.Envelope = append(e.Append(append(make([]byte, 0, 512), '(')), ')')
+	if a.Have&NeedEnvelope == 0 {
+		a.Envelope = append(e.Append(append(a.Envelope, '(')), ')')
 	}
+	a.Have |= NeedEnvelope | NeedFields
 }
 
 // onlyListFields keeps the fields of IsListField only, if they are not too
@@ -236,7 +236,7 @@ func (a *Facts) onlyListFields(header, fields []byte) []byte {
 		return true
 	})
 	if !a.FieldsWhole {
-		return nil
+		return fields[:0]
 	}
 	return fields
 }

@@ -13,14 +13,14 @@ import (
 // headerRead is how much is read when only the header is wanted.
 const headerRead = 8 << 10
 
-// factsIn takes the facts from the beginning of a message, or from all of it.
-// It returns nil when there is not enough of it.
-func factsIn(data []byte, whole bool, need Need) *Facts {
+// read takes the facts from the beginning of a message, or from all of it. It
+// reports whether there was enough of it. What a held before is overwritten.
+func (a *Facts) read(data []byte, whole bool, need Need) bool {
 	header, ended := cutHeader(data)
 	if !whole && (!ended || need&^needsHeader != 0) || len(header) > mimescan.MaxHeader {
-		return nil
+		return false
 	}
-	a := &Facts{}
+	*a = Facts{Envelope: a.Envelope[:0], Structure: a.Structure[:0], Body: a.Body[:0], Fields: a.Fields[:0]}
 	if need&(NeedStructure|NeedBody|NeedPreview) != 0 {
 		a.takeStructure(mimescan.ScanBytes(data), bytes.NewReader(data), need)
 	}
@@ -29,7 +29,7 @@ func factsIn(data []byte, whole bool, need Need) *Facts {
 		sum := sha256.Sum256(data)
 		a.takeID(sum[:])
 	}
-	return a
+	return true
 }
 
 // learn reads the facts from a message's file, through a small buffer.
@@ -90,11 +90,11 @@ func cutHeader(data []byte) (header []byte, whole bool) {
 
 // takeStructure takes the facts of the body; r is the message.
 func (a *Facts) takeStructure(root *mimescan.Part, r io.ReaderAt, need Need) {
-	a.Envelope = append(append([]byte{'('}, root.Envelope...), ')')
-	a.Structure = root.AppendBodyStructure(nil, true)
-	a.Have |= NeedStructure
+	a.Envelope = append(append(append(a.Envelope, '('), root.Envelope...), ')')
+	a.Structure = root.AppendBodyStructure(a.Structure, true)
+	a.Have |= NeedEnvelope | NeedStructure
 	if need&NeedBody != 0 {
-		a.Body = root.AppendBodyStructure(nil, false)
+		a.Body = root.AppendBodyStructure(a.Body, false)
 		a.Have |= NeedBody
 	}
 	if need&NeedPreview != 0 {

@@ -47,6 +47,7 @@ type step struct {
 	ahead  bool // a reader has it
 	done   chan struct{}
 	facts  *Facts
+	own    *Facts // whose memory is used again
 	err    error
 
 	whole   bool    // the message is wanted, and seems small
@@ -73,7 +74,7 @@ func (w *walk) push(uid uint32, do func(uint32, *Facts, error) error) error {
 	at := (w.first + w.n) % walkAhead
 	w.n++
 	st := &w.ring[at]
-	*st = step{uid: uid, i: -1, done: st.done}
+	*st = step{uid: uid, i: -1, done: st.done, own: st.own}
 	i, ok := w.s.Messages.Index(uid)
 	if !ok {
 		return nil
@@ -157,10 +158,13 @@ func (w *walk) learn(r *messageReader, st *step) {
 		return
 	}
 	need := st.need | st.place.have
-	if st.message != nil {
-		st.facts = factsIn(st.message, true, need)
+	if st.own == nil {
+		st.own = &Facts{}
+	}
+	if st.message != nil && st.own.read(st.message, true, need) {
+		st.facts = st.own
 	} else {
-		st.facts, st.err = r.facts(w.s.Messages, st.i, need)
+		st.facts, st.err = r.facts(w.s.Messages, st.i, need, st.own)
 	}
 	if st.err == nil {
 		w.x.remember(st.uid, st.who, st.facts)
@@ -191,7 +195,7 @@ func (w *walk) pop(do func(uint32, *Facts, error) error) error {
 	if st.buf != nil {
 		w.f.host.buffers.Put(st.buf)
 	}
-	*st = step{done: st.done}
+	*st = step{done: st.done, own: st.own}
 	return err
 }
 
@@ -308,9 +312,9 @@ func (r *messageReader) close() {
 	}
 }
 
-// facts reads a message where it was. When it is not there any more, or
-// larger than the buffer, it is opened with all care.
-func (r *messageReader) facts(l List, i int, need Need) (*Facts, error) {
+// facts reads a message where it was, into a. When it is not there any more,
+// or larger than the buffer, it is opened with all care.
+func (r *messageReader) facts(l List, i int, need Need, a *Facts) (*Facts, error) {
 	buf := (*r.buf)[:cap(*r.buf)]
 	if need&^needsHeader == 0 {
 		buf = buf[:headerRead]
@@ -319,10 +323,8 @@ func (r *messageReader) facts(l List, i int, need Need) (*Facts, error) {
 	if data == nil && !whole {
 		data = buf // the beginning
 	}
-	if data != nil {
-		if a := factsIn(data, whole, need); a != nil {
-			return a, nil
-		}
+	if data != nil && a.read(data, whole, need) {
+		return a, nil
 	}
 	return r.f.learn(l.At(i).UID, need)
 }

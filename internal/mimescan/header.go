@@ -141,9 +141,12 @@ func (s *scanner) wholeHeader(limit int) ([]byte, error) {
 // parseHeader fills in what the header says. A root has an envelope; in a
 // digest the default type is message/rfc822 (RFC 2046 §5.1.5).
 func (p *Part) parseHeader(header []byte, root, digest bool) {
+	var e Envelope
 	Fields(header, func(name, value []byte) bool {
 		if len(name) > 8 && name[7] == '-' && foldEqual(string(name[:8]), "content-") {
 			p.contentField(strings.ToLower(string(name[8:])), value)
+		} else if root {
+			e.Add(name, value)
 		}
 		return true
 	})
@@ -155,7 +158,7 @@ func (p *Part) parseHeader(header []byte, root, digest bool) {
 	}
 	p.kind = kindOf(p.Type, p.Subtype)
 	if root {
-		p.Envelope = AppendEnvelope(make([]byte, 0, 256), header)
+		p.Envelope = e.Append(make([]byte, 0, 512))
 	}
 }
 

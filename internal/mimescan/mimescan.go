@@ -131,7 +131,8 @@ type scanner struct {
 	open   []string
 	parts  int
 	budget int
-	header []byte
+	header []byte // of the last part
+	copied []byte // memory for one that is not taken as it stands
 
 	visitor *Visitor // nil: the structure is kept
 	size    int64    // of the message, for a visitor
@@ -255,7 +256,11 @@ func (s *scanner) multipart(p *Part, depth int) hit {
 // readHeader reads up to the empty line into s.header, as far as the limits
 // allow. ended tells that a boundary or the end of the file came first.
 func (s *scanner) readHeader() (h hit, ended bool) {
-	s.header = s.header[:0]
+	if s.r == nil && len(s.open) == 0 {
+		return s.headerInMemory()
+	}
+	s.copied = s.copied[:0]
+	defer func() { s.header = s.copied }()
 	room := min(MaxHeader, s.budget)
 	for {
 		line, first := s.line()
@@ -268,10 +273,34 @@ func (s *scanner) readHeader() (h hit, ended bool) {
 		if h, ok := s.boundary(line, first); ok {
 			return h, true
 		}
-		if n := min(room-len(s.header), len(line)); n > 0 {
-			s.header = append(s.header, line[:n]...)
+		if n := min(room-len(s.copied), len(line)); n > 0 {
+			s.copied = append(s.copied, line[:n]...)
 		}
 	}
+	s.budget -= len(s.copied)
+	return hit{}, false
+}
+
+// headerInMemory is readHeader where no boundary can end the header.
+func (s *scanner) headerInMemory() (h hit, ended bool) {
+	n, ended := 0, true
+	for n < len(s.data) && ended {
+		line := s.data[n:]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i+1]
+			ended = !isEmptyLine(line)
+		}
+		n += len(line)
+	}
+	header := s.data[:n]
+	if ended {
+		s.rest()
+		s.header = header[:min(n, MaxHeader, s.budget)]
+		return s.eof(), true
+	}
+	s.pass(n)
+	header = bytes.TrimSuffix(header[:n-1], []byte{'\r'})
+	s.header = header[:min(len(header), MaxHeader, s.budget)]
 	s.budget -= len(s.header)
 	return hit{}, false
 }
@@ -311,6 +340,11 @@ func (s *scanner) leap() {
 	if n == 0 {
 		return
 	}
+	s.pass(n)
+}
+
+// pass consumes n octets of a message in memory, whole lines.
+func (s *scanner) pass(n int) {
 	block := s.data[:n]
 	s.data = s.data[n:]
 	s.at = s.at.plus(block, s.cr)

@@ -15,7 +15,8 @@ func scan(t testing.TB, text string) *Part {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in := ScanBytes([]byte(text)); !reflect.DeepEqual(in, p) {
+	data := []byte(text)
+	if in := ScanBytes(data); !reflect.DeepEqual(in, p) || string(data) != text {
 		t.Errorf("in memory %.1000s, from a file %.1000s", in.AppendBodyStructure(nil, true), p.AppendBodyStructure(nil, true))
 	}
 	return p
@@ -251,7 +252,8 @@ func FuzzScan(f *testing.F) {
 			t.Fatal(err)
 		}
 		check(t, p, text, Span{0, int64(len(text))})
-		if in := ScanBytes(text); !reflect.DeepEqual(in, p) {
+		before := bytes.Clone(text)
+		if in := ScanBytes(text); !reflect.DeepEqual(in, p) || !bytes.Equal(text, before) {
 			t.Fatalf("in memory %s, from a file %s", in.AppendBodyStructure(nil, true), p.AppendBodyStructure(nil, true))
 		}
 		compareVisit(t, string(text))
