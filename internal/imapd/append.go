@@ -41,6 +41,7 @@ func (s *session) append(p *parser) (reply, error) {
 		return reply{}, stored(err)
 	}
 	s.count.appended += len(uids)
+	s.made(in.folder, uids...)
 	return reply{code: appendUID(in.folder, uids)}, nil
 }
 

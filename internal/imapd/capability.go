@@ -15,7 +15,6 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
-	imap.CapCondStore, imap.CapQResync,
 	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
 	"PREVIEW", imap.CapSaveDate, imap.CapObjectID,
 	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"}
@@ -25,6 +24,9 @@ var capsSearch = []imap.Cap{imap.CapSearchRes, imap.CapWithin, imap.CapSort, "SO
 	"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
 	"CONTEXT=SEARCH", "PARTIAL", "MULTISEARCH", "I18NLEVEL=1"}
 
+// capsSync keep clients in step.
+var capsSync = []imap.Cap{imap.CapCondStore, imap.CapQResync, imap.CapUIDOnly, imap.CapNotify}
+
 // capabilities is the list for the present state (RFC 3501 §7.2.1).
 func (s *session) capabilities() string {
 	caps := capsAlways
@@ -33,6 +35,7 @@ func (s *session) capabilities() string {
 		caps = append(caps[:len(caps):len(caps)], capsInside...)
 		caps = append(caps, capsSearch...)
 		caps = append(caps, s.intakeCaps()...)
+		caps = append(caps, capsSync...)
 		if s.isAdmin() {
 			caps = append(caps, imap.CapQuotaSet)
 		}

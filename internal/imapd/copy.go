@@ -48,6 +48,7 @@ func (s *session) move(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s.removed = true
 	data, err := s.moved(dst, uids, func(uids []uint32, dst *mailbox.Folder) ([]uint32, []uint32, error) {
 		return s.sel.folder.MoveFor(rights, uids, dst)
 	})
@@ -106,6 +107,7 @@ func (s *session) moved(dst *mailbox.Folder, uids []uint32, do func([]uint32, *m
 		return copied{}, stored(err)
 	}
 	s.count.moved += len(from)
+	s.made(dst, to...)
 	snap, err := dst.RefreshReadOnly(s.ctx)
 	if err != nil {
 		return copied{}, stored(err)

@@ -97,6 +97,8 @@ func findMailbox(name string) (command, bool) {
 		c.run = (*session).unauthenticate
 	case "IDLE":
 		c.run = (*session).idle
+	case "NOTIFY":
+		c.run = (*session).notify
 	}
 	if c.run == nil {
 		return findAccess(name)
@@ -187,6 +189,9 @@ func (s *session) dispatch(p *parser) (reply, error) {
 			return reply{}, err
 		}
 	}
+	if s.on.has(uidOnly) && hasNumbers(name) {
+		return reply{}, errUIDRequired
+	}
 	p.uid = strings.HasPrefix(name, "UID ")
 	s.doing.begin(s, p.tag)
 	r, err := c.run(s, p)
@@ -251,10 +256,18 @@ func (s *session) mayNow(in states) error {
 // news tells the client what happened to the selected mailbox. It is not the
 // time for it when the command was not understood or the connection failed.
 func (s *session) news(err error, expunge bool) error {
-	if s.sel == nil || err != nil && !isRefusal(err) {
+	if err != nil && !isRefusal(err) {
 		return nil
 	}
-	return s.announce(announcement{expunge: expunge})
+	if s.sel != nil {
+		if err := s.announce(announcement{expunge: expunge}); err != nil {
+			return err
+		}
+	}
+	if s.watches != nil {
+		return s.watches.tell()
+	}
+	return nil
 }
 
 // isRefusal reports whether err is answered with NO.

@@ -30,6 +30,8 @@ func featureOf(word string) features {
 		return qresync
 	case "UTF8=ACCEPT":
 		return utf8Accept
+	case "UIDONLY":
+		return uidOnly
 	}
 	return 0
 }

@@ -71,5 +71,6 @@ func (s *session) remove(uids []uint32) error {
 		return nil
 	}
 	s.count.expunged += len(uids)
+	s.removed = true
 	return stored(s.sel.folder.Expunge(uids))
 }

@@ -43,7 +43,7 @@ func (s *session) fetch(p *parser) (reply, error) {
 	if r.ModSeq {
 		s.aware()
 	}
-	r.UID = r.UID || p.uid                                                 // RFC 3501 §6.4.8
+	r.UID = r.UID || p.uid && !s.on.has(uidOnly)                           // RFC 3501 §6.4.8
 	r.seen = r.seen && !s.sel.readOnly && s.need(mailbox.RightSeen) == nil // RFC 4314 §4
 	gone := 0
 	var read []uint32

@@ -86,13 +86,23 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 
 func newHost(t testing.TB) *mailbox.Host {
 	t.Helper()
-	host, err := mailbox.NewHost(mailbox.Options{Disk: new(commit.Disk), Now: time.Now, Rand: rand.Reader,
-		Hostname: "test", Poll: time.Second, Watch: true})
+	return newHostOf(t, mailbox.Options{Poll: time.Second, Watch: true})
+}
+
+func newHostOf(t testing.TB, o mailbox.Options) *mailbox.Host {
+	t.Helper()
+	o.Disk, o.Now, o.Rand, o.Hostname = new(commit.Disk), time.Now, rand.Reader, "test"
+	host, err := mailbox.NewHost(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(host.Close)
 	return host
+}
+
+func hello(w io.Writer) error {
+	_, err := io.WriteString(w, "Subject: news\n\nhello\n")
+	return err
 }
 
 func startServer(t testing.TB, settings map[string]string) *testServer {

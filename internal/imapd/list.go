@@ -37,6 +37,7 @@ type listed struct {
 	subscribed bool
 	below      bool // a subscribed mailbox below it (RFC 5258 §3.5)
 	place      place
+	oldName    string         // OLDNAME (RFC 9051 §6.3.9.7)
 	rights     mailbox.Rights // where place.owner is set
 }
 
@@ -244,6 +245,10 @@ func (s *session) sendListed(kind string, l *listing, m *listed) {
 	s.out = s.on.appendName(s.out, m.Name)
 	if l.SelectRecursiveMatch && m.below {
 		s.out = append(s.out, ` ("CHILDINFO" ("SUBSCRIBED"))`...) // RFC 5258 §3.5
+	}
+	if m.oldName != "" {
+		s.out = append(s.out, ` ("OLDNAME" (`...) // RFC 9051 §6.3.9.7
+		s.out = append(s.on.appendName(s.out, m.oldName), "))"...)
 	}
 	s.out = append(s.out, "\r\n"...)
 }

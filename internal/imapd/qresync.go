@@ -116,6 +116,9 @@ func (p *parser) resyncSets(r *resync) (err error) {
 	if err = p.expect('('); err != nil {
 		return err
 	}
+	if p.s.on.has(uidOnly) {
+		return errUIDRequired
+	}
 	if r.seqs, err = p.fixedSet(); err != nil {
 		return err
 	}
@@ -292,7 +295,7 @@ func (s *session) sendEarlier(set imap.SeqSet) {
 // sendVanished sends messages of the view that are gone now, ascending
 // (RFC 7162 §3.2.10.2).
 func (s *session) sendVanished(uids []uint32) {
-	if len(uids) > 0 {
+	if len(uids) > 0 && s.on.has(qresync) {
 		s.owes = true
 	}
 	for len(uids) > 0 {

@@ -103,6 +103,9 @@ func (p *parser) searchKey(q *query) (*key, error) {
 	case isDigit(c) || c == '*':
 		set, err := p.numbers(false)
 		p.numbered = true
+		if err == nil && p.s.on.has(uidOnly) {
+			err = errUIDRequired
+		}
 		return &key{op: keyNumber, set: set}, err
 	}
 	word, err := p.word()

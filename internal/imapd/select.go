@@ -122,6 +122,9 @@ func (s *session) deselect() {
 	if s.sel == nil {
 		return
 	}
+	if s.watches != nil {
+		s.watches.leave(s.sel)
+	}
 	s.sel.folder.Close()
 	s.sel, s.owes = nil, false
 	s.cursor = cursor{}

@@ -49,6 +49,8 @@ type session struct {
 	flushes  int // how often output went out
 	on       features
 	doing    progress // of the command
+	watches  *watches // what NOTIFY has started; nil: it was never used
+	removed  bool     // this command has removed messages, of which the client must hear
 	owes     bool     // the highest mod-sequence must be told with the tagged answer
 
 	firstItem bool // of the FETCH answer that is being written
@@ -72,6 +74,7 @@ func newSession(ctx context.Context, srv *Server, o *Options, conn *guardconn.Co
 // close gives everything back and writes the last log line.
 func (s *session) close() {
 	s.deselect()
+	s.stopWatches()
 	s.closeOthers()
 	if s.account != nil {
 		s.account.Close()
@@ -127,11 +130,15 @@ func (s *session) command() error {
 	}
 	s.shrink()
 	s.waitForCommand()
+	if err := s.notifyUntilCommand(); err != nil {
+		return err
+	}
 	p := &parser{s: s}
 	if err := p.readLine(); err != nil {
 		return err
 	}
 	s.count.commands++
+	s.removed = false
 	r, err := s.dispatch(p)
 	if rest := p.drain(); rest != nil {
 		if _, tooLong := rest.(*drainError); !tooLong {

@@ -101,9 +101,7 @@ func (s *session) tellStored(uids, modified []uint32, change storing) error {
 // sendModSeq sends the mod-sequence of the message at index i.
 func (s *session) sendModSeq(i int) {
 	m := s.sel.view.At(i)
-	s.beginFetch(i)
-	s.out = append(s.out, "UID "...)
-	s.out = append(appendUint(s.out, m.UID), ' ')
+	s.beginNews(i)
 	s.appendModSeq(m)
 	s.out = append(s.out, ")\r\n"...)
 }

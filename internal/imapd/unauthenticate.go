@@ -19,6 +19,7 @@ func (s *session) unauthenticate(p *parser) (reply, error) {
 
 func (s *session) forgetUser() {
 	s.deselect()
+	s.stopWatches()
 	s.closeOthers()
 	s.account.Close()
 	s.account, s.user, s.groups = nil, "", nil

@@ -29,6 +29,7 @@ type selected struct {
 	last   announcement
 	synced uint64      // the client knows of all that happened up to this mod-sequence
 	recent []uint32    // UIDs that are \Recent in this session, ascending
+	own    []uint32    // UIDs that this session put here, not announced yet
 	saved  imap.SeqSet // UIDs that "$" stands for
 
 	contexts []*searchContext
@@ -40,12 +41,15 @@ type announcement struct {
 	// quiet reports whether the client knows already that a message became
 	// what it is now; nil knows of nothing.
 	quiet func(was, is *mailbox.Message) bool
+	hears events // what the client wants to hear of the selected mailbox
 }
 
 // announce compares the view with the newest snapshot and sends the
 // differences: EXPUNGE, EXISTS and RECENT, FETCH.
 func (s *session) announce(a announcement) error {
 	sel := s.sel
+	a.hears = s.hears()
+	a.expunge = a.expunge && (a.hears&messageExpunge != 0 || s.removed)
 	snap, err := sel.refresh(s)
 	if err != nil {
 		return s.lost(err)
@@ -56,7 +60,7 @@ func (s *session) announce(a announcement) error {
 		sel.rights = rights
 		s.sendFlagNames() // RFC 4314 §5.1.1
 	}
-	if snap.Generation == sel.snap.Generation && (!sel.behind || sel.last.expunge == a.expunge) {
+	if snap.Generation == sel.snap.Generation && (!sel.behind || sel.last.expunge == a.expunge && sel.last.hears == a.hears) {
 		return nil
 	}
 	if snap.UIDValidity != sel.snap.UIDValidity {
@@ -81,7 +85,7 @@ func (s *session) announce(a announcement) error {
 		return err
 	}
 	s.updateContexts(m.old)
-	return nil
+	return s.sendNew(m.added) // RFC 5465 §5.2: after ESEARCH
 }
 
 func (sel *selected) refresh(s *session) (*mailbox.Snapshot, error) {
@@ -122,6 +126,7 @@ type merger struct {
 	a        announcement
 	old, now mailbox.List
 	differs  bool     // the new view is not now
+	silent   bool     // the client did not want to hear of something
 	held     int      // gone, but kept in out
 	added    int      // new in the view
 	dropped  int      // announced as expunged
@@ -141,13 +146,13 @@ func (m *merger) merge() {
 			m.vanished(i)
 		case i >= 0:
 			m.stayed(i, j)
-		case m.now.At(j).UID < last:
-			late++ // a UID below one that the client has seen
+		case m.now.At(j).UID < last || m.a.hears&messageNew == 0:
+			late++ // a UID below one that the client has seen, or one not wanted
 		default:
 			m.arrived(m.now.At(j))
 		}
 	})
-	m.differs = m.held > 0 || late > 0
+	m.differs = m.held > 0 || late > 0 || m.silent
 }
 
 func (m *merger) vanished(i int) {
@@ -155,7 +160,7 @@ func (m *merger) vanished(i int) {
 		m.held++
 		return
 	}
-	if m.s.on.has(qresync) {
+	if m.s.on.has(qresync | uidOnly) {
 		m.gone = append(m.gone, m.old.At(i).UID)
 	} else {
 		m.s.untagged(strconv.Itoa(i-m.dropped+1), " EXPUNGE")
@@ -174,6 +179,10 @@ func (m *merger) arrived(is *mailbox.Message) {
 func (m *merger) stayed(i, j int) {
 	was, is := m.old.At(i), m.now.At(j)
 	differs := was.Flags != is.Flags || was.Keywords != is.Keywords || m.s.on.has(condstore) && was.ModSeq != is.ModSeq
+	if differs && m.a.hears&flagChange == 0 && m.a.quiet == nil {
+		m.silent = true
+		return
+	}
 	if differs && (m.a.quiet == nil || !m.a.quiet(was, is)) {
 		m.changed = append(m.changed, i-m.dropped)
 	}
@@ -197,6 +206,9 @@ func (m *merger) result() mailbox.List {
 			out = append(out, *was)
 		}
 	}
+	if m.a.hears&messageNew == 0 {
+		return mailbox.ListOf(out)
+	}
 	for _, is := range m.now.From(m.now.Search(last + 1)) {
 		out = append(out, *is)
 	}
@@ -216,18 +228,32 @@ func (m *merger) sendFlags() error {
 // beginFetch begins the answer for the message at index i.
 func (s *session) beginFetch(i int) {
 	s.out = append(s.out, "* "...)
+	if s.on.has(uidOnly) {
+		s.out = appendUint(s.out, s.sel.view.At(i).UID)
+		s.out = append(s.out, " UIDFETCH ("...) // RFC 9586 §3.2
+		return
+	}
 	s.out = appendUint(s.out, uint32(i+1))
 	s.out = append(s.out, " FETCH ("...)
+}
+
+// beginNews is beginFetch for an answer that was not asked for; it has the
+// UID.
+func (s *session) beginNews(i int) {
+	s.beginFetch(i)
+	if s.on.has(uidOnly) {
+		return
+	}
+	s.out = append(s.out, "UID "...)
+	s.out = append(appendUint(s.out, s.sel.view.At(i).UID), ' ')
 }
 
 // sendFlags sends the flags of the message at index i, with what a client
 // that knows mod-sequences must be told beside them (RFC 7162 §3.2.4).
 func (s *session) sendFlags(i int) {
 	msg := s.sel.view.At(i)
-	s.beginFetch(i)
-	s.out = append(s.out, "UID "...)
-	s.out = appendUint(s.out, msg.UID)
-	s.out = append(s.out, " FLAGS "...)
+	s.beginNews(i)
+	s.out = append(s.out, "FLAGS "...)
 	s.out = s.sel.appendFlags(s.out, msg)
 	if s.on.has(condstore) {
 		s.out = append(s.out, ' ')

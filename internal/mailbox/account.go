@@ -22,6 +22,7 @@ type Account struct {
 	quota   Quota
 
 	acls acls
+	news rootNews
 }
 
 // Root returns the path of the Maildir.

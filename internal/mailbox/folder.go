@@ -49,6 +49,7 @@ type Folder struct {
 	changed   chan struct{}
 	closed    bool           // changed is
 	expecting map[string]int // events that our own changes will cause
+	listeners listeners
 }
 
 func newFolder(a *Account, name, dir string) *Folder {
@@ -123,6 +124,7 @@ func (f *Folder) announce() {
 	if !f.closed {
 		f.closed = true
 		close(f.changed)
+		f.listeners.tell()
 	}
 }
 

@@ -2,7 +2,9 @@ package mailbox
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,16 +31,18 @@ type watcher struct {
 
 	mu      sync.Mutex
 	folders map[string]*Folder // by new/ and cur/
-	blind   map[*Folder]bool   // could not be watched
-	pending map[*Folder]bool   // a timer runs for them; true: there is news since it was set
+	roots   map[string]*Account
+	blind   map[*Folder]bool // could not be watched
+	pending map[*Folder]bool // a timer runs for them; true: there is news since it was set
 	polling bool
+	said    bool // that folders are polled
 }
 
 func newWatcher(o Options) *watcher {
 	if !o.Watch && o.Poll <= 0 {
 		return nil
 	}
-	w := &watcher{poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder),
+	w := &watcher{poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account),
 		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
 	if o.Watch {
 		w.fs, _ = fsnotify.NewWatcher() // EMFILE: poll instead
@@ -77,7 +81,7 @@ func (w *watcher) add(f *Folder) {
 		}
 	}
 	if w.blind[f] {
-		w.startPollLocked()
+		w.blinded(f.host)
 	}
 }
 
@@ -135,6 +139,9 @@ func (w *watcher) event(e fsnotify.Event) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.rootEvent(e) {
+		return
+	}
 	f := w.folders[filepath.Dir(e.Name)]
 	if f == nil {
 		f = w.folders[e.Name] // the directory itself
@@ -230,7 +237,11 @@ func (w *watcher) look(all bool) {
 			folders[f] = true
 		}
 	}
+	roots := slices.Collect(maps.Values(w.roots))
 	w.mu.Unlock()
+	for _, a := range roots {
+		a.look()
+	}
 	for f := range folders {
 		if f.looksChanged() {
 			f.announce()
