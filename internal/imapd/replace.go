@@ -42,6 +42,8 @@ func (s *session) replace(p *parser) (reply, error) {
 	}
 	s.count.appended++
 	s.count.expunged++
+	s.removed = true
+	s.made(in.folder, uids...)
 	s.untagged("OK [", appendUID(in.folder, uids), "] the new message is here") // §4.3
 	return reply{}, nil
 }
