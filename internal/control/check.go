@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,6 +35,15 @@ func isLabel(label string) bool {
 		return false
 	}
 	return strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// checkURI takes an absolute URI in printable ASCII.
+func checkURI(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fmt.Errorf("cannot use %q: expected a URI such as mailto:postmaster@example.org", text)
+	}
+	return nil
 }
 
 // checkOthers takes one level of a mailbox name and a slash.

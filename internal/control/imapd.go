@@ -24,6 +24,8 @@ var (
 		Help: "What the names of other users' folders begin with; it ends in a slash. none offers no shared folders."}
 	IMAPAdmins = &Setting{Name: "imap-admins", Kind: Lines, Programs: []string{"imapd"},
 		Help: "Users, by their full names, who may set quotas (SETQUOTA) and the server's shared metadata over IMAP."}
+	IMAPAdminURI = &Setting{Name: "imap-admin-uri", Kind: Text, Check: checkURI, Programs: []string{"imapd"},
+		Help: "How users reach the administrator, as a URI such as mailto:postmaster@example.org; told as the metadata /shared/admin."}
 	IMAPMailboxes = &Setting{Name: "imap-mailboxes", Kind: Int, Default: "10000", Programs: []string{"imapd"},
 		Help: "Most folders of an account, unless SETQUOTA says otherwise. 0 is no limit."}
 	IMAPErrors = &Setting{Name: "imap-errors", Kind: Int, Default: "20", Programs: []string{"imapd"},
@@ -33,4 +35,4 @@ var (
 )
 
 var imapdSettings = []*Setting{ListenIMAP, ListenIMAPS, IMAPPlaintextLogin, IMAPLoginTimeout, IMAPIdleTimeout, IMAPIdleNotify,
-	IMAPSearchTime, IMAPOthers, IMAPAdmins, IMAPMailboxes, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}
+	IMAPSearchTime, IMAPOthers, IMAPAdmins, IMAPAdminURI, IMAPMailboxes, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}

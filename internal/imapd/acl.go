@@ -11,6 +11,12 @@ import (
 	"peyk/internal/mailbox"
 )
 
+// capsShared are the extensions about who may do what, how much there may be,
+// and what is known of mailboxes.
+var capsShared = []imap.Cap{imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
+	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX",
+	imap.CapMetadata, imap.CapMetadataServer, imap.CapListMetadata}
+
 // maxIdentifier is the longest identifier of an access control list, in
 // octets.
 const maxIdentifier = 320

@@ -34,6 +34,7 @@ func (s *session) capabilities() string {
 	case s.state != imap.ConnStateNotAuthenticated || s.o.Preauth != "":
 		caps = append(caps[:len(caps):len(caps)], capsInside...)
 		caps = append(caps, capsSearch...)
+		caps = append(caps, capsShared...)
 		caps = append(caps, s.intakeCaps()...)
 		caps = append(caps, capsSync...)
 		if s.isAdmin() {

@@ -126,6 +126,10 @@ func findAccess(name string) (command, bool) {
 		c.run = (*session).getQuotaRoot
 	case "SETQUOTA":
 		c.run = (*session).setQuota
+	case "GETMETADATA":
+		c.run = (*session).getMetadata
+	case "SETMETADATA":
+		c.run = (*session).setMetadata
 	}
 	return c, c.run != nil
 }

@@ -147,6 +147,8 @@ func codeOf(err error, st *status.Error) imap.ResponseCode {
 		{mailbox.ErrQuota, imap.ResponseCodeOverQuota},
 		{mailbox.ErrKeywords, imap.ResponseCodeLimit},
 		{mailbox.ErrLimit, imap.ResponseCodeLimit},
+		{mailbox.ErrMetaSize, codeMetaSize},
+		{mailbox.ErrMetaMany, "METADATA TOOMANY"},
 		{mailbox.ErrGone, codeExpungeIssued},
 	} {
 		if errors.Is(err, c.is) {

@@ -90,6 +90,8 @@ type Options struct {
 	TextIndex bool                // searches use a text index, which sessions keep up to date
 	Others    string              // what names of other users' mailboxes begin with; empty offers none
 	Admins    []string            // who may set quotas and the server's shared metadata
+	Metadata  *mailbox.MetaStore  // of the server, shared by all; may be nil
+	AdminURI  string              // how to reach the administrator (RFC 5464 §6.2.2)
 	Shared    *mailbox.SharedList // who shares folders with whom; may be nil
 }
 

@@ -113,8 +113,9 @@ func startServer(t testing.TB, settings map[string]string) *testServer {
 	}
 	ts := &testServer{dir: t.TempDir(), host: newHost(t), addresses: map[string]string{}, log: &logBuffer{make(chan string, 1000)}}
 	o := Options{Host: ts.host, Users: fakeUsers{root: ts.dir, quota: mailbox.Quota{Bytes: c.Size(control.Quota), Mailboxes: int64(c.Int(control.IMAPMailboxes))}},
-		Shared: ts.host.SharedList(filepath.Join(ts.dir, mailbox.SharedName)),
-		Now:    time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
+		Metadata: ts.host.MetaStore(filepath.Join(ts.dir, mailbox.ServerMetaName)),
+		Shared:   ts.host.SharedList(filepath.Join(ts.dir, mailbox.SharedName)),
+		Now:      time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
 	o.Hostname = "imap.test"
 	ts.listen(t, "imap", o, guardconn.Options{})
 	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS, HandshakeTimeout: o.Limits.LoginTime})

@@ -26,8 +26,9 @@ type listing struct {
 	reference string
 	patterns  []string
 	status    imap.StatusOptions
-	myRights  bool     // RFC 8440
-	items     []string // of ReturnStatus
+	metadata  *metaQuery // RFC 9590
+	myRights  bool       // RFC 8440
+	items     []string   // of ReturnStatus
 }
 
 // A listed mailbox is one that LIST may show.
@@ -88,6 +89,11 @@ func (s *session) sendExtras(l *listing, m *listed) error {
 		rights, err := s.rightsAt(m.place.account, m.place.folder)
 		if err == nil && rights&anyRight != 0 {
 			s.sendMyRights(m.Name, rights)
+		}
+	}
+	if l.metadata != nil {
+		if err := s.listMetadata(l, m); err != nil {
+			return err
 		}
 	}
 	if l.ReturnStatus != nil {
@@ -377,6 +383,11 @@ func (p *parser) returnOption(l *listing) error {
 		l.ReturnSpecialUse = true // always told
 	case "MYRIGHTS":
 		l.myRights = true
+	case "METADATA":
+		if err := p.sp(); err != nil {
+			return err
+		}
+		return p.listMetadata(l)
 	case "STATUS":
 		if err := p.sp(); err != nil {
 			return err

@@ -73,8 +73,10 @@ func (o Options) configured(c *control.Config) Options {
 	}
 	o.Admins = c.Lines(control.IMAPAdmins)
 	o.Others = strings.TrimPrefix(c.Text(control.IMAPOthers), "none")
+	o.AdminURI = c.Text(control.IMAPAdminURI)
 	if root := c.Text(control.MailRoot); root != "" && o.Shared == nil {
 		o.Shared = o.Host.SharedList(filepath.Join(root, mailbox.SharedName))
+		o.Metadata = o.Host.MetaStore(filepath.Join(root, mailbox.ServerMetaName))
 	}
 	o.Limits = Limits{
 		LoginTime:   c.Duration(control.IMAPLoginTimeout),

@@ -289,28 +289,31 @@ func headAtEnd(line []byte) (h literalHead, ok bool) {
 
 // literal takes a literal that is kept in memory.
 func (p *parser) literal() (string, error) {
+	b, err := p.literalOctets()
+	if err == nil && bytes.IndexByte(b, 0) >= 0 {
+		return "", p.fail("NUL in a literal") // RFC 3501 §9: CHAR8
+	}
+	return string(b), err
+}
+
+// literalOctets takes a literal that may hold any octets.
+func (p *parser) literalOctets() ([]byte, error) {
 	h, err := p.head()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if h.size < 0 || h.size > p.s.literalLimit()-p.octets || p.literals >= maxLiterals {
-		return "", p.fail("the literals of this command are too large")
+		return nil, p.fail("the literals of this command are too large")
 	}
 	if err := p.accept(h); err != nil {
-		return "", err
+		return nil, err
 	}
 	b := make([]byte, h.size)
 	if _, err := io.ReadFull(p.s.in, b); err != nil {
-		return "", err
+		return nil, err
 	}
 	p.octets += h.size
-	if err := p.afterLiteral(); err != nil {
-		return "", err
-	}
-	if bytes.IndexByte(b, 0) >= 0 {
-		return "", p.fail("NUL in a literal") // RFC 3501 §9: CHAR8
-	}
-	return string(b), nil
+	return b, p.afterLiteral()
 }
 
 // accept gives the go-ahead for a literal. From here on its octets must be

@@ -249,6 +249,9 @@ func (a *Account) renameInbox(new string) error {
 		return err
 	}
 	defer to.Close()
+	if err := a.copyMetadata(from, to); err != nil {
+		return temporary("cannot copy the metadata", new, err)
+	}
 	s, err := from.Refresh(context.Background())
 	if err != nil {
 		return err
