@@ -140,7 +140,7 @@ func (a *Account) ChangeACL(name string, change func(*ACL)) error {
 // writeACL replaces the file; an empty list is no file, as with Dovecot.
 func (a *Account) writeACL(path string, text []byte) error {
 	if len(text) > 0 {
-		return a.host.o.Disk.ReplaceFile(path, text, 0o600)
+		return a.host.replaceOwned(path, text)
 	}
 	if err := a.host.o.Disk.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -179,4 +179,17 @@ func (h *Host) OpenExisting(root string) (*Account, error) {
 		return nil, temporary("cannot open the mailbox", root, err)
 	}
 	return h.Open(root)
+}
+
+// replaceOwned replaces a file; one that root writes, by mailctl, goes to the
+// owner of its directory, or the daemons could not read it.
+func (h *Host) replaceOwned(path string, text []byte) error {
+	if err := h.o.Disk.ReplaceFile(path, text, 0o600); err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Dir(path), &st); err != nil {
+		return err
+	}
+	return os.Lchown(path, int(st.Uid), int(st.Gid))
 }

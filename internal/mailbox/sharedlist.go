@@ -149,7 +149,7 @@ func (l *SharedList) change(f func([]sharedLine) []sharedLine) error {
 	for _, line := range now {
 		b.WriteString(line.owner + "\t" + line.id + "\n")
 	}
-	err = l.host.o.Disk.ReplaceFile(l.path, []byte(b.String()), 0o600)
+	err = l.host.replaceOwned(l.path, []byte(b.String()))
 	return temporary("cannot save the list of shared folders", l.path, err)
 }
 

@@ -108,7 +108,7 @@ func (t *tool) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			t.sandboxCommand(), t.configCommand(), t.domainCommand(), t.userCommand(), t.aliasCommand(),
-			t.queueCommand(), t.mailboxCommand(), t.logCommand(), t.completionCommand(), t.versionCommand(),
+			t.queueCommand(), t.mailboxCommand(), t.aclCommand(), t.logCommand(), t.completionCommand(), t.versionCommand(),
 		},
 		Reader: t.in, Writer: t.out, ErrWriter: t.err,
 		HideVersion:               true,

@@ -64,6 +64,11 @@ func (t *tool) existing(c *cli.Context, domains *table.Domains) (table.User, err
 	if err != nil {
 		return table.User{}, err
 	}
+	return known(addr, domains)
+}
+
+// known returns the account of an address.
+func known(addr address.Address, domains *table.Domains) (table.User, error) {
 	user, found, err := domains.User(addr)
 	if err != nil {
 		return user, err
