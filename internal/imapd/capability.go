@@ -15,9 +15,7 @@ var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPl
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,
 	imap.CapSpecialUse, imap.CapCreateSpecialUse, imap.CapListExtended, imap.CapListStatus, imap.CapStatusSize, imap.CapESearch,
-	imap.CapACL, "RIGHTS=kxte", "LIST-MYRIGHTS",
-	"PREVIEW", imap.CapSaveDate, imap.CapObjectID,
-	imap.CapQuota, "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "QUOTA=RES-MAILBOX"}
+	"PREVIEW", imap.CapSaveDate, imap.CapObjectID}
 
 // capsSearch are the extensions about searching.
 var capsSearch = []imap.Cap{imap.CapSearchRes, imap.CapWithin, imap.CapSort, "SORT=DISPLAY", imap.CapESort,
