@@ -22,6 +22,7 @@ const (
 // A listing is a parsed LIST or LSUB.
 type listing struct {
 	imap.ListOptions
+	lsub      bool
 	extended  bool // RFC 5258: options or several patterns were given
 	reference string
 	patterns  []string
@@ -36,7 +37,8 @@ type listed struct {
 	mailbox.FolderInfo
 	exists     bool // a folder or the parent of one
 	subscribed bool
-	below      bool // a subscribed mailbox below it (RFC 5258 §3.5)
+	below      bool // one below it meets the selection (RFC 5258 §3.5)
+	hidden     bool // and one of these matches no pattern
 	place      place
 	oldName    string         // OLDNAME (RFC 9051 §6.3.9.7)
 	rights     mailbox.Rights // where place.owner is set
@@ -106,23 +108,31 @@ func (s *session) sendExtras(l *listing, m *listed) error {
 
 // shows reports whether the options and the patterns choose m.
 func (l *listing) shows(m *listed) bool {
-	if !l.matches(m.Name, m.sep()) {
-		return false
-	}
 	switch {
-	case l.SelectSpecialUse && m.SpecialUse == "":
+	case !l.matches(m.Name, m.sep()):
 		return false
-	case l.SelectSubscribed && l.SelectRecursiveMatch:
-		return m.subscribed || m.below && !l.matchesBelow(m)
-	case l.SelectSubscribed:
-		return m.subscribed
+	case l.meets(m):
+		return m.exists || l.SelectSubscribed
 	}
-	return m.exists
+	return l.SelectRecursiveMatch && m.hidden
 }
 
-// matchesBelow is true where the children speak for themselves: RFC 5258 §3.5
-// wants the parent only when none of them matches the pattern.
-func (l *listing) matchesBelow(m *listed) bool { return l.matches(m.Name+m.sep()+"x", m.sep()) }
+// meets reports whether m satisfies the selection options (RFC 5258 §3.1).
+func (l *listing) meets(m *listed) bool {
+	return (!l.SelectSubscribed || m.subscribed) && (!l.SelectSpecialUse || m.SpecialUse != "")
+}
+
+// criteria names the selection options, for CHILDINFO.
+func (l *listing) criteria() string {
+	var names []string
+	if l.SelectSubscribed {
+		names = append(names, `"SUBSCRIBED"`)
+	}
+	if l.SelectSpecialUse {
+		names = append(names, `"SPECIAL-USE"`)
+	}
+	return strings.Join(names, " ")
+}
 
 func (l *listing) matches(name, sep string) bool {
 	for _, pattern := range l.patterns {
@@ -180,7 +190,9 @@ func (s *session) mailboxes(l *listing) ([]listed, error) {
 	for _, name := range names {
 		t.subscribe(name)
 	}
-	t.addParents()
+	if l.SelectRecursiveMatch || l.lsub {
+		t.addParents(l)
+	}
 	slices.SortFunc(t.all, func(a, b listed) int { return compareNames(a.Name, b.Name) })
 	return t.all, nil
 }
@@ -203,18 +215,24 @@ func (t *listTree) subscribe(name string) {
 	t.all[t.at[name]].subscribed = true
 }
 
-// addParents marks the parents of subscribed mailboxes, and adds those that
-// do not exist.
-func (t *listTree) addParents() {
-	for n := 0; n < len(t.all); n++ {
-		if !t.all[n].subscribed {
-			continue
+// addParents marks the parents of mailboxes that meet the selection, and adds
+// those that do not exist.
+func (t *listTree) addParents(l *listing) {
+	for n, last := 0, len(t.all); n < last; n++ {
+		if m := &t.all[n]; l.meets(m) {
+			t.markParents(m.Name, m.sep(), m.place, !l.matches(m.Name, m.sep()))
 		}
-		sep := t.all[n].sep()
-		for name := parentBy(t.all[n].Name, sep); name != ""; name = parentBy(name, sep) {
-			t.add(listed{FolderInfo: mailbox.FolderInfo{Name: name, HasChildren: true}, place: t.all[n].place})
-			t.all[t.at[name]].below = true
+	}
+}
+
+func (t *listTree) markParents(name, sep string, pl place, hidden bool) {
+	for name = parentBy(name, sep); name != ""; name = parentBy(name, sep) {
+		t.add(listed{FolderInfo: mailbox.FolderInfo{Name: name, HasChildren: true}, place: pl})
+		up := &t.all[t.at[name]]
+		if up.below && (up.hidden || !hidden) {
+			return // and so are those above
 		}
+		up.below, up.hidden = true, up.hidden || hidden
 	}
 }
 
@@ -250,7 +268,7 @@ func (s *session) sendListed(kind string, l *listing, m *listed) {
 	s.text(`) "`, m.sep(), `" `)
 	s.out = s.on.appendName(s.out, m.Name)
 	if l.SelectRecursiveMatch && m.below {
-		s.out = append(s.out, ` ("CHILDINFO" ("SUBSCRIBED"))`...) // RFC 5258 §3.5
+		s.text(` ("CHILDINFO" (`, l.criteria(), `))`) // RFC 5258 §3.5
 	}
 	if m.oldName != "" {
 		s.out = append(s.out, ` ("OLDNAME" (`...) // RFC 9051 §6.3.9.7
@@ -288,7 +306,8 @@ func childAttr(has bool) imap.MailboxAttr {
 
 // lsub: RFC 3501 §6.3.9.
 func (s *session) lsub(p *parser) (reply, error) {
-	l := &listing{}
+	l := &listing{lsub: true}
+	l.SelectSubscribed = true
 	if err := p.sp(); err != nil {
 		return reply{}, err
 	}
@@ -306,7 +325,7 @@ func (s *session) lsub(p *parser) (reply, error) {
 		m := &all[i]
 		// RFC 3501 §6.3.9: with %, a parent of a subscribed mailbox is shown as
 		// \Noselect when it is not subscribed itself.
-		if !l.matches(m.Name, m.sep()) || !m.subscribed && (!m.below || l.matchesBelow(m)) {
+		if !l.matches(m.Name, m.sep()) || !m.subscribed && !m.hidden {
 			continue
 		}
 		show := listed{FolderInfo: mailbox.FolderInfo{Name: m.Name, Selectable: m.subscribed}, place: m.place}
@@ -333,7 +352,7 @@ func (p *parser) listing() (*listing, error) {
 	if err := p.patterns(l); err != nil {
 		return nil, err
 	}
-	if l.SelectRecursiveMatch && !l.SelectSubscribed {
+	if l.SelectRecursiveMatch && !l.SelectSubscribed && !l.SelectSpecialUse {
 		return nil, bad("RECURSIVEMATCH needs another option beside it") // RFC 5258 §3.2
 	}
 	if !p.eat(' ') {
