@@ -160,7 +160,7 @@ func TestTakingTurnsWithDovecot(t *testing.T) {
 		t.Errorf("Dovecot's subscriptions %q", out)
 	}
 	names, err := a.Subscribed()
-	if err != nil || !slices.Equal(names, []string{"Äußeres.Büro & Co", "Von Dovecot.Schönes"}) {
+	if err != nil || !slices.Equal(names, []string{"INBOX", "Äußeres.Büro & Co", "Von Dovecot.Schönes"}) {
 		t.Errorf("subscriptions %q %v", names, err)
 	}
 	g := openFolder(t, a, "Von Dovecot.Schönes")

@@ -92,7 +92,8 @@ func (s *subscriptions) names() []string {
 }
 
 // Subscribed lists the subscribed folders in the order of the file; they need
-// not exist.
+// not exist. Who never changed the list is subscribed to INBOX, for clients
+// that ask for nothing else than subscribed folders, as Thunderbird does.
 func (a *Account) Subscribed() ([]string, error) {
 	s, err := a.readSubscriptions()
 	return s.names(), err
@@ -102,7 +103,7 @@ func (a *Account) readSubscriptions() (s subscriptions, err error) {
 	path := filepath.Join(a.root, subscriptionsName)
 	info, err := os.Stat(path)
 	if os.IsNotExist(err) {
-		return s, nil
+		return subscriptions{lines: []string{Inbox}}, nil
 	}
 	if err == nil && info.Size() > maxSubscriptions {
 		err = os.ErrInvalid
