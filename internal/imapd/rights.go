@@ -42,13 +42,6 @@ func (s *session) need(rights mailbox.Rights) error {
 	return nil
 }
 
-// mayRead reports whether the user may still see what is in the selected
-// mailbox; who may not is told nothing of it any more.
-func (s *session) mayRead() bool {
-	has, err := s.rightsIn(s.sel.folder)
-	return err == nil && has.Has(mailbox.RightRead)
-}
-
 // writeRights: without all of these a mailbox is opened read-only
 // (RFC 4314 §5.2).
 const writeRights = mailbox.RightInsert | mailbox.RightExpunge | mailbox.RightSeen | mailbox.RightWrite | mailbox.RightDelete

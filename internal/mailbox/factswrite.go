@@ -209,7 +209,8 @@ func (x *factsFile) compact(s *Snapshot) error {
 		file.Abort()
 		return err
 	}
-	if err := file.Close(); err == nil {
+	err = file.Close()
+	if err == nil {
 		err = x.host.o.Disk.RenameUnsynced(tmp, x.path)
 	}
 	if err != nil {
