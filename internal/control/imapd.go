@@ -32,7 +32,10 @@ var (
 		Help: "IMAP commands that cannot be understood before a connection is closed."}
 	IMAPLoginFailures = &Setting{Name: "imap-login-failures", Kind: Int, Default: "3", Programs: []string{"imapd"},
 		Help: "Failed logins before an IMAP connection is closed."}
+	IMAPUserConnections = &Setting{Name: "imap-user-connections", Kind: Int, Default: "50", Programs: []string{"imapd"},
+		Help: "Most IMAP connections of one user at one time; networks of limits-exempt have no such limit. 0 is no limit."}
 )
 
 var imapdSettings = []*Setting{ListenIMAP, ListenIMAPS, IMAPPlaintextLogin, IMAPLoginTimeout, IMAPIdleTimeout, IMAPIdleNotify,
-	IMAPSearchTime, IMAPOthers, IMAPAdmins, IMAPAdminURI, IMAPMailboxes, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures}
+	IMAPSearchTime, IMAPOthers, IMAPAdmins, IMAPAdminURI, IMAPMailboxes, IMAPLineLimit, IMAPLiteralLimit, IMAPErrors, IMAPLoginFailures,
+	IMAPUserConnections}

@@ -56,12 +56,13 @@ type Limits struct {
 	MessageSize int64         // octets of an APPEND
 	Errors      int           // commands that cannot be understood, then BYE
 	Logins      int           // failed logins, then BYE
+	PerUser     int           // connections of one user; 0 is no limit
 }
 
 // DefaultLimits are those of the control files' defaults.
 func DefaultLimits() Limits {
 	return Limits{LoginTime: 3 * time.Minute, Handshake: 30 * time.Second, Autologout: 30 * time.Minute, SearchTime: 2 * time.Minute, StillHere: 2 * time.Minute,
-		Line: 64 << 10, Literals: 64 << 10, MessageSize: 50 << 20, Errors: 20, Logins: 3}
+		Line: 64 << 10, Literals: 64 << 10, MessageSize: 50 << 20, Errors: 20, Logins: 3, PerUser: 50}
 }
 
 // Limits that are not for tuning.
@@ -81,6 +82,7 @@ type Options struct {
 	Users     Users
 	TLS       *tls.Config    // for STARTTLS; nil offers none
 	Plaintext []netip.Prefix // from where a login without TLS is allowed
+	Exempt    []netip.Prefix // from where a user may have any number of connections
 	Limits    Limits
 	Hostname  string // in the greeting
 	Log       *eventlog.Log
@@ -107,6 +109,7 @@ type Server struct {
 	options atomic.Pointer[Options]
 	buffers sync.Pool // of *[]byte, for small messages
 
+	seats    seats
 	indexer  indexer
 	sortKeys *sortKeys
 	searches chan struct{} // holds one for each worker of a search that has a turn

@@ -136,7 +136,14 @@ func (s *session) admit(ctx context.Context, response []byte) (user string, err 
 	if err != nil {
 		return "", err
 	}
-	return user, s.open(root, quota)
+	if err := s.sit(user); err != nil {
+		return user, err
+	}
+	if err := s.open(root, quota); err != nil {
+		s.stand()
+		return user, err
+	}
+	return user, nil
 }
 
 // groupsOf asks for the groups of a user. Who cannot be asked has none.
@@ -156,6 +163,10 @@ func (s *session) groupsOf(user string) []string {
 
 // refused logs a failed login and makes its answer (RFC 5530).
 func (s *session) refused(name, mechanism string, err error) error {
+	if err == errSeats {
+		s.log.Event(eventlog.LoginFailed, "user", name, "mechanism", mechanism, "client", s.conn.RemoteAddr(), "reason", "too many connections")
+		return err
+	}
 	st := status.Of(err)
 	s.log.Event(eventlog.LoginFailed, "user", name, "mechanism", mechanism, "client", s.conn.RemoteAddr(), "reason", st.Text, "error", st.Err)
 	if st.Temporary() {

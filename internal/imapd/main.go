@@ -67,6 +67,7 @@ func (o Options) configured(c *control.Config) Options {
 	o.Hostname = daemon.Hostname(c)
 	o.TextIndex = c.Bool(control.TextIndex)
 	o.Plaintext = c.Networks(control.IMAPPlaintextLogin)
+	o.Exempt = c.Networks(control.LimitsExempt)
 	if d, ok := o.Users.(Dovecot); ok {
 		d.Quota, d.Mailboxes = c.Size(control.Quota), int64(c.Int(control.IMAPMailboxes))
 		o.Users = d
@@ -89,6 +90,7 @@ func (o Options) configured(c *control.Config) Options {
 		MessageSize: c.Size(control.MessageSize),
 		Errors:      c.Int(control.IMAPErrors),
 		Logins:      c.Int(control.IMAPLoginFailures),
+		PerUser:     c.Int(control.IMAPUserConnections),
 	}
 	return o
 }

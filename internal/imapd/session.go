@@ -38,6 +38,7 @@ type session struct {
 	id     string
 
 	state    imap.ConnState
+	leave    func() // gives the seat of the user back
 	user     string
 	groups   []string // that the user belongs to, for access control lists
 	account  *mailbox.Account
@@ -79,6 +80,7 @@ func (s *session) close() {
 	if s.account != nil {
 		s.account.Close()
 	}
+	s.stand()
 	s.flush()
 	s.conn.Close()
 	in, out := s.conn.Counts()
@@ -245,13 +247,7 @@ func (s *session) secured() bool {
 	if s.conn.TLSState() != nil {
 		return true
 	}
-	a := addrOf(s.conn.RemoteAddr())
-	for _, p := range s.o.Plaintext {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return contains(s.o.Plaintext, addrOf(s.conn.RemoteAddr()))
 }
 
 func addrOf(a net.Addr) netip.Addr {
