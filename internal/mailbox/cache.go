@@ -404,14 +404,51 @@ func (a *Account) DropCaches() error {
 	}
 	var errs []error
 	for _, dir := range dirs {
-		f := &Folder{host: a.host, dir: filepath.Join(a.root, dir)}
-		for _, path := range []string{f.cachePath(), f.changesPath(), f.factsPath()} {
-			if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-				errs = append(errs, err)
-			}
+		errs = append(errs, a.host.dropCaches(filepath.Join(a.root, dir)))
+	}
+	return errors.Join(errs...)
+}
+
+// cacheFiles returns where the caches of the folder at dir are.
+func (h *Host) cacheFiles(dir string) []string {
+	f := &Folder{host: h, dir: dir}
+	return []string{f.cachePath(), f.changesPath(), f.factsPath()}
+}
+
+func (h *Host) dropCaches(dir string) error {
+	var errs []error
+	for _, path := range h.cacheFiles(dir) {
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// forgetCaches removes what the cache directory has of a folder that was
+// deleted; caches in the folder have gone with it. What stays does no harm,
+// for another folder at dir has another uidlist.
+func (h *Host) forgetCaches(dir string) {
+	if h.o.CacheDir == "" {
+		return
+	}
+	if err := h.dropCaches(dir); err != nil {
+		h.trouble("cannot remove the caches of a folder that is gone", dir, err)
+	}
+}
+
+// moveCaches lets what the cache directory has of a folder follow it. A cache
+// that cannot follow is made anew.
+func (h *Host) moveCaches(from, to string) {
+	if h.o.CacheDir == "" {
+		return
+	}
+	old := h.cacheFiles(from)
+	for i, path := range h.cacheFiles(to) {
+		if h.o.Disk.RenameUnsynced(old[i], path) != nil {
+			os.Remove(path)
+		}
+	}
 }
 
 // dates are INTERNALDATE and SAVEDATE of messages that were asked for since

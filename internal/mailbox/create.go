@@ -124,6 +124,7 @@ func (a *Account) Delete(name string) error {
 		return temporary("cannot delete the folder", dir, err)
 	}
 	a.vanish(dir)
+	a.host.forgetCaches(dir)
 	a.host.countQuota(a.root, -bytes, -messages)
 	if err := os.RemoveAll(trash); err != nil {
 		a.host.trouble("cannot remove what is left of a deleted folder", trash, err)
@@ -231,6 +232,7 @@ func (a *Account) moveDirs(moves []dirMove) error {
 	}
 	for _, m := range moves {
 		a.vanish(m.from)
+		a.host.moveCaches(m.from, m.to)
 	}
 	return a.host.o.Disk.SyncDir(a.root)
 }

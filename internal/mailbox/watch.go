@@ -42,11 +42,17 @@ func newWatcher(o Options) *watcher {
 	if !o.Watch && o.Poll <= 0 {
 		return nil
 	}
-	w := &watcher{poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account),
-		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
+	var fs *fsnotify.Watcher
 	if o.Watch {
-		w.fs, _ = fsnotify.NewWatcher() // EMFILE: poll instead
+		fs, _ = fsnotify.NewWatcher() // EMFILE: poll instead
 	}
+	return watcherBy(fs, o)
+}
+
+// watcherBy is newWatcher with what the system gives, which may be nil.
+func watcherBy(fs *fsnotify.Watcher, o Options) *watcher {
+	w := &watcher{fs: fs, poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account),
+		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
 	if w.fs != nil {
 		w.done.Go(w.run)
 	}
