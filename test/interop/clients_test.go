@@ -78,12 +78,11 @@ func TestCurlSendsAndReads(t *testing.T) {
 	delivered(t, s, s.Env["PEYK_MAILDIR2"], 3)
 }
 
-const synced = 2000
-
-// mbsync carries 2,000 messages both ways; a second run changes nothing.
+// mbsync carries messages both ways; a second run changes nothing.
 func TestMbsyncKeepsTwoStoresInStep(t *testing.T) {
 	need(t, "mbsync")
 	s := sandbox.Start(t)
+	synced := many(t, 2000)
 	local := filepath.Join(s.Dir, "home", "local")
 	for _, sub := range []string{"cur", "new", "tmp"} {
 		os.MkdirAll(filepath.Join(local, "INBOX", sub), 0o700)

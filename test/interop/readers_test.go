@@ -13,13 +13,13 @@ import (
 	"peyk/test/sandbox"
 )
 
-// many is how many messages the clients that synchronise get; the environment
-// can ask for more than the tests take in their time.
-func many(t *testing.T) int {
+// many is how many messages the clients that synchronise get: what the
+// environment says, or usual.
+func many(t *testing.T, usual int) int {
 	t.Helper()
 	text := os.Getenv("PEYK_CLIENT_MESSAGES")
 	if text == "" {
-		return 1000
+		return usual
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 100 {
@@ -47,7 +47,7 @@ func stock(t *testing.T, maildir string, n int) {
 func TestOfflineimapSyncs(t *testing.T) {
 	need(t, "offlineimap")
 	s := sandbox.Start(t)
-	n := many(t)
+	n := many(t, 1000)
 	theirs := s.Env["PEYK_MAILDIR2"]
 	stock(t, theirs, n)
 	home := filepath.Join(s.Dir, "home")
@@ -154,7 +154,7 @@ func (x *terminal) keys(keys ...string) {
 func TestAlpineReads(t *testing.T) {
 	need(t, "alpine", "tmux")
 	s := sandbox.Start(t)
-	n := many(t)
+	n := many(t, 1000)
 	theirs := s.Env["PEYK_MAILDIR2"]
 	stock(t, theirs, n)
 	write(t, filepath.Join(s.Dir, "home", ".pinerc"), fmt.Sprintf(`inbox-path={localhost:%[1]s/ssl/user="%[2]s"}INBOX
