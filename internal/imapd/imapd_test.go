@@ -71,6 +71,7 @@ type testServer struct {
 	host      *mailbox.Host
 	addresses map[string]string
 	log       *logBuffer
+	options   Options
 }
 
 // logBuffer keeps the log of a server for the test to look into.
@@ -117,6 +118,7 @@ func startServer(t testing.TB, settings map[string]string) *testServer {
 		Shared:   ts.host.SharedList(filepath.Join(ts.dir, mailbox.SharedName)),
 		Now:      time.Now, Rand: rand.Reader, TLS: testTLS(t), Log: eventlog.New(ts.log, "imapd", eventlog.Logfmt, time.Now)}.configured(c)
 	o.Hostname = "imap.test"
+	ts.options = o
 	ts.listen(t, "imap", o, guardconn.Options{})
 	ts.listen(t, "imaps", o, guardconn.Options{TLS: o.TLS, HandshakeTimeout: o.Limits.LoginTime})
 	o.Preauth = filepath.Join(ts.dir, "alice")
@@ -130,6 +132,11 @@ func (ts *testServer) listen(t testing.TB, name string, o Options, g guardconn.O
 	if err != nil {
 		t.Fatal(err)
 	}
+	ts.listenOn(t, inner, name, o, g)
+}
+
+// listenOn adds a service; stop ends it.
+func (ts *testServer) listenOn(t testing.TB, inner net.Listener, name string, o Options, g guardconn.Options) (stop func()) {
 	ts.addresses[name] = inner.Addr().String()
 	srv := New(o)
 	g.Tracker, g.Farewell, g.Now = &srv.Tracker, Farewell, time.Now
@@ -139,10 +146,12 @@ func (ts *testServer) listen(t testing.TB, name string, o Options, g guardconn.O
 		srv.Serve(ctx, guardconn.New(inner, g))
 		close(ended)
 	}()
-	t.Cleanup(func() {
+	stop = func() {
 		cancel()
 		<-ended
-	})
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
 // dial connects to a service; imap is the first.

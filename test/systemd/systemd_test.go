@@ -135,3 +135,30 @@ func TestFilesAgree(t *testing.T) {
 		}
 	}
 }
+
+// A Unix socket is open to its owner and group alone; who may speak to deliver,
+// to remote and to the accounts rests on that. sendmail is for everybody, and
+// so is the socket to which it brings its mail.
+func TestUnixSocketsAreClosedToOthers(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(units, "*.socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`(?m)^ListenStream=/`).Match(b) || filepath.Base(file) == "peyk-submit.socket" {
+			continue
+		}
+		n++
+		if !regexp.MustCompile(`(?m)^SocketMode=0660$`).Match(b) {
+			t.Errorf("%s lets anybody connect", filepath.Base(file))
+		}
+	}
+	if n == 0 {
+		t.Error("no unit has a Unix socket")
+	}
+}
