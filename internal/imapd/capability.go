@@ -10,7 +10,7 @@ import (
 )
 
 // capsAlways are offered in every state.
-var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapSASLIR, imap.CapLiteralPlus, imap.CapEnable, imap.CapID}
+var capsAlways = []imap.Cap{imap.CapIMAP4rev1, imap.CapIMAP4rev2, imap.CapSASLIR, imap.CapLiteralPlus, imap.CapEnable, imap.CapID}
 
 // capsInside are offered to who has logged in.
 var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, imap.CapUnselect, imap.CapUIDPlus, imap.CapMove,

@@ -3,6 +3,8 @@ package imapd
 import (
 	"slices"
 	"strings"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // features is a set of extensions that change what we send, so that a client
@@ -32,6 +34,8 @@ func featureOf(word string) features {
 		return utf8Accept
 	case "UIDONLY":
 		return uidOnly
+	case "IMAP4REV2":
+		return rev2
 	}
 	return 0
 }
@@ -49,15 +53,26 @@ func (s *session) enable(p *parser) (reply, error) {
 			continue
 		}
 		s.turnOn(f)
-		line += " " + w
+		line += " " + canonicalFeature(w)
 	}
 	s.untagged(line)
 	return reply{}, nil
 }
 
+// canonicalFeature is a word of ENABLE as CAPABILITY has it.
+func canonicalFeature(word string) string {
+	if word == "IMAP4REV2" {
+		return string(imap.CapIMAP4rev2)
+	}
+	return word
+}
+
 func (s *session) turnOn(f features) {
 	if f.has(condstore | qresync) {
 		s.aware()
+	}
+	if f.has(rev2) && s.sel != nil {
+		s.sel.recent = nil // RFC 9051 Appendix E: there is no \Recent
 	}
 	s.on |= f
 }

@@ -43,6 +43,11 @@ func (s *session) create(p *parser) (reply, error) {
 	if err := pl.account.Create(pl.folder, use); err != nil {
 		return reply{}, stored(err)
 	}
+	if given := s.given(raw); given != pl.name {
+		if err := s.sendName(pl.name, given); err != nil {
+			return reply{}, err
+		}
+	}
 	return s.created(pl)
 }
 
@@ -228,7 +233,11 @@ func (s *session) rename(p *parser) (reply, error) {
 	if gone {
 		s.deselect()
 	}
-	return reply{}, nil
+	was := from.name
+	if from.folder == mailbox.Inbox {
+		was = to.name // INBOX is still there
+	}
+	return reply{}, s.sendName(to.name, was)
 }
 
 // placeToRename wants the right x on a mailbox (RFC 4314 §4). What is no

@@ -19,8 +19,7 @@ func (on features) utf8() bool { return on.has(utf8Accept | rev2) }
 // encodeName returns the wire form of a name.
 func encodeName(name string) string { return mailbox.EncodeUTF7(name) }
 
-// decodeName understands a name from the wire. A name has one wire form only,
-// so that nobody can name a mailbox in two ways.
+// decodeName understands a name from the wire.
 func (on features) decodeName(wire string) (string, error) {
 	name, ok := on.decodePattern(wire)
 	if !ok && on.utf8() {
@@ -37,7 +36,16 @@ func (on features) decodePattern(wire string) (string, bool) {
 	if on.utf8() {
 		return wire, utf8.ValidString(wire)
 	}
+	if !isASCII(wire) {
+		// No modified UTF-7. Some clients, go-imap among them, take the word
+		// IMAP4rev2 in CAPABILITY for leave to write UTF-8.
+		return wire, utf8.ValidString(wire)
+	}
 	return mailbox.DecodeUTF7(wire)
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // appendName appends a mailbox name as an astring.

@@ -13,8 +13,9 @@ import (
 // selecting is a parsed SELECT or EXAMINE.
 type selecting struct {
 	imap.SelectOptions
-	name string
-	sync *resync
+	name  string
+	given string // as the client wrote it
+	sync  *resync
 }
 
 // A resync is the parameter QRESYNC: what the client remembers of the mailbox
@@ -42,6 +43,7 @@ func (p *parser) selectArguments(o *selecting) error {
 	if err := p.end(); err != nil {
 		return err
 	}
+	o.given = p.s.given(raw)
 	o.name, err = p.s.on.decodeName(raw)
 	return err
 }

@@ -144,11 +144,11 @@ func (p *parser) flagKey(_ *query, word string) (*key, error) {
 	case "UNANSWERED", "UNDELETED", "UNDRAFT", "UNFLAGGED", "UNSEEN":
 		return not(&key{op: keyFlag, flag: bitOf(imap.Flag(`\` + word[2:]))}), nil
 	case "RECENT":
-		return &key{op: keyRecent}, nil
+		return &key{op: keyRecent}, p.noRecent()
 	case "NEW": // RFC 3501 §6.4.4: (RECENT UNSEEN)
-		return and(&key{op: keyRecent}, not(&key{op: keyFlag, flag: mailbox.Seen})), nil
+		return and(&key{op: keyRecent}, not(&key{op: keyFlag, flag: mailbox.Seen})), p.noRecent()
 	case "OLD":
-		return not(&key{op: keyRecent}), nil
+		return not(&key{op: keyRecent}), p.noRecent()
 	case "KEYWORD", "UNKEYWORD":
 		return p.keywordKey(word == "UNKEYWORD")
 	}

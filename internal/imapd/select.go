@@ -38,6 +38,9 @@ func (s *session) choose(p *parser, o selecting) (reply, error) {
 		return reply{}, err
 	}
 	s.describe()
+	if err := s.sendName(s.sel.name, o.given); err != nil {
+		return reply{}, err
+	}
 	if o.sync != nil {
 		if err := s.resync(o.sync); err != nil {
 			return reply{}, err
@@ -69,7 +72,9 @@ func (s *session) enterMailbox(o selecting) error {
 		return stored(err)
 	}
 	sel.view, sel.keywords, sel.synced = sel.snap.Messages, sel.snap.Keywords, sel.snap.HighestModSeq
-	sel.recent = recentIn(sel.view)
+	if !s.on.has(rev2) {
+		sel.recent = recentIn(sel.view)
+	}
 	s.sel, s.state = sel, imap.ConnStateSelected
 	s.index()
 	return nil
@@ -104,17 +109,23 @@ func recentIn(view mailbox.List) []uint32 {
 func (s *session) describe() {
 	s.sendFlagNames()
 	s.exists()
-	for i, m := range s.sel.view.All() {
-		if m.Flags&mailbox.Seen == 0 {
-			s.untagged("OK [UNSEEN ", strconv.Itoa(i+1), "] the first unseen message")
-			break
-		}
+	if !s.on.has(rev2) {
+		s.firstUnseen()
 	}
 	s.untagged("OK [MAILBOXID (", objectID(s.sel.folder), ")] what it is, whatever its name") // RFC 8474 §4.2
 	s.untagged("OK [UIDVALIDITY ", strconv.FormatUint(uint64(s.sel.snap.UIDValidity), 10), "] UIDs are good with this")
 	s.untagged("OK [UIDNEXT ", strconv.FormatUint(uint64(s.sel.snap.UIDNext), 10), "] the next UID")
 	s.sendHighest()
 	s.warnFull()
+}
+
+func (s *session) firstUnseen() {
+	for i, m := range s.sel.view.All() {
+		if m.Flags&mailbox.Seen == 0 {
+			s.untagged("OK [UNSEEN ", strconv.Itoa(i+1), "] the first unseen message")
+			return
+		}
+	}
 }
 
 // deselect leaves the selected mailbox.

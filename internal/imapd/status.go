@@ -56,6 +56,11 @@ func (p *parser) statusItems(o *imap.StatusOptions) ([]string, error) {
 		if flag == nil {
 			return p.fail("unknown STATUS item")
 		}
+		if w == "RECENT" {
+			if err := p.noRecent(); err != nil {
+				return err
+			}
+		}
 		if !*flag {
 			items = append(items, w)
 		}

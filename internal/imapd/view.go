@@ -117,7 +117,9 @@ func (sel *selected) newKeywords(s *session, snap *mailbox.Snapshot) {
 // exists announces the size of the view.
 func (s *session) exists() {
 	s.untagged(strconv.Itoa(s.sel.view.Len()), " EXISTS")
-	s.untagged(strconv.Itoa(len(s.sel.recent)), " RECENT")
+	if !s.on.has(rev2) {
+		s.untagged(strconv.Itoa(len(s.sel.recent)), " RECENT")
+	}
 }
 
 // merger walks over the differences of the view and a snapshot.
@@ -171,7 +173,7 @@ func (m *merger) vanished(i int) {
 
 func (m *merger) arrived(is *mailbox.Message) {
 	m.added++
-	if is.Recent {
+	if is.Recent && !m.s.on.has(rev2) {
 		m.s.sel.recent = append(m.s.sel.recent, is.UID)
 	}
 }
