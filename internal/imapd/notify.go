@@ -19,12 +19,14 @@ const (
 	flagChange
 	mailboxName
 	subscriptionChange
+	mailboxMetadata
+	serverMetadata
 
 	messageEvents = messageNew | messageExpunge | flagChange
 )
 
 // codeBadEvent lists the events that we know (RFC 5465 §3.1).
-const codeBadEvent imap.ResponseCode = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange)"
+const codeBadEvent imap.ResponseCode = "BADEVENT (MessageNew MessageExpunge FlagChange MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange)"
 
 // codeOverflow: RFC 5465 §5.8.
 const codeOverflow imap.ResponseCode = "NOTIFICATIONOVERFLOW"
@@ -276,6 +278,10 @@ func eventOf(word string) events {
 		return mailboxName
 	case "SUBSCRIPTIONCHANGE":
 		return subscriptionChange
+	case "MAILBOXMETADATACHANGE":
+		return mailboxMetadata
+	case "SERVERMETADATACHANGE":
+		return serverMetadata
 	}
 	return 0
 }

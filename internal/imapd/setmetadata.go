@@ -121,7 +121,10 @@ func (s *session) changeMetadata(t *metaTarget, changes []mailbox.MetaEntry) err
 		}
 	}
 	if setUse {
-		return stored(t.pl.account.SetUse(t.pl.folder, use))
+		if err := t.pl.account.SetUse(t.pl.folder, use); err != nil {
+			return stored(err)
+		}
+		t.mine.Tell([]mailbox.MetaEntry{{Scope: s.mineIn(t), Name: specialUseEntry}})
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ type watches struct {
 	mu    sync.Mutex
 	news  map[*watch]bool
 	moved bool // the tree may have changed
+
+	metaNews metaNews
 }
 
 // A watch is one mailbox whose messages are watched.
@@ -60,6 +62,7 @@ func (s *session) watch(n *notifying) (*watches, error) {
 		w.mu.Unlock()
 		w.wake()
 	})
+	w.listenToMetadata()
 	tree, err := w.look()
 	if err == nil {
 		w.tree = tree
@@ -83,6 +86,9 @@ func (w *watches) wake() {
 func (w *watches) end() {
 	if w.stop != nil {
 		w.stop()
+	}
+	if w.metaNews.stop != nil {
+		w.metaNews.stop()
 	}
 	for _, one := range w.boxes {
 		one.end()
@@ -196,6 +202,9 @@ func (w *watches) tell() error {
 		if err := w.tellTree(); err != nil {
 			return err
 		}
+	}
+	if err := w.tellMetadata(); err != nil || w.s.watches != w {
+		return err
 	}
 	for _, one := range boxes {
 		if w.boxes[one.name] != one || w.s.sel != nil && w.s.sel.folder == one.folder {

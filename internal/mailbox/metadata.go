@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -189,7 +190,47 @@ func (m *MetaStore) Change(changes []MetaEntry) error {
 	if tooMany(now) || len(text) > maxMetaFile {
 		return status.Newf(552, "5.3.4", "cannot keep more than %d entries", maxMetaEntries).Because(m.path, ErrMetaMany)
 	}
-	return temporary("cannot save the metadata", m.path, m.host.o.Disk.ReplaceFile(m.path, text, 0o600))
+	if err := m.host.o.Disk.ReplaceFile(m.path, text, 0o600); err != nil {
+		return temporary("cannot save the metadata", m.path, err)
+	}
+	m.Tell(changes)
+	return nil
+}
+
+// Path is the file of the store, which tells it from others.
+func (m *MetaStore) Path() string { return m.path }
+
+// Tell tells the listeners of entries that have been changed.
+func (m *MetaStore) Tell(changes []MetaEntry) {
+	news := &m.host.metaNews
+	news.mu.Lock()
+	defer news.mu.Unlock()
+	for do := range news.listeners {
+		(*do)(m.path, changes)
+	}
+}
+
+// metaNews is who listens to changes of metadata that this process makes.
+type metaNews struct {
+	mu        sync.Mutex
+	listeners map[*func(path string, changes []MetaEntry)]bool
+}
+
+// OnMetadata arranges for do to be called whenever this process has changed
+// metadata. It must not block, and not keep the entries.
+func (h *Host) OnMetadata(do func(path string, changes []MetaEntry)) (stop func()) {
+	news := &h.metaNews
+	news.mu.Lock()
+	defer news.mu.Unlock()
+	if news.listeners == nil {
+		news.listeners = make(map[*func(string, []MetaEntry)]bool)
+	}
+	news.listeners[&do] = true
+	return func() {
+		news.mu.Lock()
+		defer news.mu.Unlock()
+		delete(news.listeners, &do)
+	}
 }
 
 func (e MetaEntry) apply(all []MetaEntry) []MetaEntry {
