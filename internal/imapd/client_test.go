@@ -203,3 +203,104 @@ func TestSilentClientOnTLSPort(t *testing.T) {
 	defer conn.Close()
 	io.ReadAll(conn) // ends, or the test does by its own limit
 }
+
+// TestForeignClientUsesExtensions drives what imapclient knows of extensions.
+func TestForeignClientUsesExtensions(t *testing.T) {
+	c := client(t, startServer(t, nil), &imapclient.Options{})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	on, err := c.Enable(imap.CapIMAP4rev2).Wait()
+	must(err)
+	if !on.Caps.Has(imap.CapIMAP4rev2) {
+		t.Errorf("enabled %v", on.Caps)
+	}
+	for _, subject := range []string{"b", "a", "Re: b"} {
+		appendMessage(t, c, "INBOX", crlfLines("Subject: "+subject, "From: a@b.example", "", "x"), nil)
+	}
+	sel, err := c.Select("INBOX", &imap.SelectOptions{CondStore: true}).Wait()
+	must(err)
+	if sel.HighestModSeq == 0 || sel.List == nil || sel.List.Mailbox != "INBOX" {
+		t.Errorf("selected %+v", sel)
+	}
+	found, err := c.Search(&imap.SearchCriteria{}, &imap.SearchOptions{ReturnMin: true, ReturnMax: true, ReturnCount: true, ReturnSave: true}).Wait()
+	must(err)
+	if found.Min != 1 || found.Max != 3 || found.Count != 3 {
+		t.Errorf("found %+v", found)
+	}
+	sorted, err := c.Sort(&imapclient.SortOptions{SearchCriteria: &imap.SearchCriteria{}, SortCriteria: []imapclient.SortCriterion{{Key: imapclient.SortKeySubject}}}).Wait()
+	must(err)
+	if !slices.Equal(sorted, []uint32{2, 1, 3}) {
+		t.Errorf("sorted %v", sorted)
+	}
+	threads, err := c.UIDThread(&imapclient.ThreadOptions{Algorithm: imap.ThreadReferences, SearchCriteria: &imap.SearchCriteria{}}).Wait()
+	must(err)
+	if len(threads) != 2 {
+		t.Errorf("threads %+v", threads)
+	}
+	changed, err := c.Store(imap.SeqSetNum(1), &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagFlagged}}, &imap.StoreOptions{UnchangedSince: sel.HighestModSeq}).Collect()
+	must(err)
+	if len(changed) != 1 || changed[0].ModSeq <= sel.HighestModSeq {
+		t.Errorf("changed %+v after %d", changed, sel.HighestModSeq)
+	}
+	since, err := c.Fetch(imap.SeqSet{{Start: 1}}, &imap.FetchOptions{Flags: true, UID: true, ChangedSince: sel.HighestModSeq}).Collect()
+	must(err)
+	if len(since) != 1 || since[0].UID != 1 {
+		t.Errorf("since then %+v", since)
+	}
+	must(c.Unselect().Wait())
+}
+
+func TestForeignClientAdministers(t *testing.T) {
+	c := client(t, startServer(t, nil), &imapclient.Options{})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(c.Create("Work", nil).Wait())
+	spaces, err := c.Namespace().Wait()
+	must(err)
+	if len(spaces.Personal) != 1 || spaces.Personal[0].Delim != '.' || len(spaces.Other) != 1 {
+		t.Errorf("namespaces %+v", spaces)
+	}
+	must(c.SetACL("Work", "bob", imap.RightModificationReplace, imap.RightSet("lr")).Wait())
+	acl, err := c.GetACL("Work").Wait()
+	must(err)
+	if got := string(acl.Rights["bob"]); got != "lr" {
+		t.Errorf("rights %+v", acl)
+	}
+	mine, err := c.MyRights("Work").Wait()
+	must(err)
+	if !slices.Contains(mine.Rights, imap.RightAdminister) {
+		t.Errorf("my rights %+v", mine)
+	}
+	text := []byte("blue")
+	must(c.SetMetadata("Work", map[string]*[]byte{"/shared/comment": &text}).Wait())
+	meta, err := c.GetMetadata("Work", []string{"/shared/comment"}, nil).Wait()
+	must(err)
+	if v := meta.Entries["/shared/comment"]; v == nil || string(*v) != "blue" {
+		t.Errorf("metadata %+v", meta)
+	}
+	quota, err := c.GetQuotaRoot("Work").Wait()
+	must(err)
+	if len(quota) == 0 {
+		t.Error("no quota root")
+	}
+	status, err := c.Status("Work", &imap.StatusOptions{NumMessages: true, NumDeleted: true, Size: true, HighestModSeq: true}).Wait()
+	must(err)
+	if status.NumMessages == nil || status.NumDeleted == nil || status.Size == nil {
+		t.Errorf("status %+v", status)
+	}
+	id, err := c.ID(&imap.IDData{Name: "test"}).Wait()
+	must(err)
+	if id.Name != "Peyk" {
+		t.Errorf("id %+v", id)
+	}
+	must(c.Unauthenticate().Wait())
+	must(c.Login("alice", "secret").Wait())
+}

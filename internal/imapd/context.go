@@ -23,6 +23,7 @@ type searchContext struct {
 	keys  *key
 	uids  ranges // of messages that match
 	flags bool   // flags can change the result
+	items *request
 }
 
 // ranges are UIDs, ascending. UIDs in between that no message has may be in
@@ -97,7 +98,7 @@ func (s *session) update(p *parser, q *query, found *hits) {
 	if !q.update {
 		return
 	}
-	c := &searchContext{tag: p.tag, uid: p.uid, keys: s.sel.fixed(q.keys), uids: s.sel.rangesOf(found)}
+	c := &searchContext{tag: p.tag, uid: p.uid, keys: s.sel.fixed(q.keys), items: q.items, uids: s.sel.rangesOf(found)}
 	c.flags = c.keys.any(func(k *key) bool {
 		return k.op == keyFlag || k.op == keyKeyword || k.op == keyModSeq
 	})
@@ -263,12 +264,14 @@ func (s *session) updateContext(c *searchContext, changed []int) error {
 		return err
 	}
 	var added, removed []uint32
+	var come indexes
 	for _, i := range changed {
 		uid := s.sel.view.At(i).UID
 		switch had, matches := c.uids.has(uid), found.has(i); {
 		case matches && !had:
 			c.uids.add(uid)
 			added = append(added, s.sel.number(i, c.uid))
+			come = append(come, struct{ from, to int }{i, i + 1})
 		case had && !matches:
 			c.uids.remove(uid)
 			removed = append(removed, s.sel.number(i, c.uid))
@@ -276,6 +279,9 @@ func (s *session) updateContext(c *searchContext, changed []int) error {
 	}
 	s.sendChange(c, "REMOVEFROM", removed)
 	s.sendChange(c, "ADDTO", added)
+	if err := s.sendItems(come, c.items); err != nil {
+		return err
+	}
 	if s.sel.contextRanges() > 2*maxContextRanges {
 		return no(imap.ResponseCodeLimit, "the result has too many parts")
 	}

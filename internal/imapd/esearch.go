@@ -3,6 +3,7 @@ package imapd
 import (
 	"iter"
 	"strconv"
+	"strings"
 )
 
 // An outcome is the messages that were found, by index into the view, in the
@@ -18,6 +19,7 @@ type returns struct {
 	min, max, all, counts, save bool
 	page                        *page // PARTIAL
 	update                      bool
+	items                       *request // of UPDATE, for messages that are added
 }
 
 // resultOptions takes RETURN (...), if it is there, and the space after it.
@@ -55,6 +57,7 @@ func (p *parser) resultOption(r *returns) error {
 		r.save = true
 	case "UPDATE": // RFC 5267 §4.3
 		r.update = true
+		return p.updateItems(r)
 	case "CONTEXT": // RFC 5267 §4.2: a hint
 	case "PARTIAL": // RFC 9394 §3.1
 		if r.page != nil {
@@ -67,6 +70,26 @@ func (p *parser) resultOption(r *returns) error {
 	default:
 		return p.fail("unknown return option")
 	}
+	return err
+}
+
+// updateItems takes what UPDATE may want to know of messages that come to
+// match (RFC 5465 §7).
+func (p *parser) updateItems(r *returns) error {
+	if !strings.HasPrefix(string(p.line[p.pos:]), " (") {
+		return nil
+	}
+	p.pos++
+	r.items = &request{}
+	n := 0
+	err := p.list(func() error {
+		n++
+		return p.fetchItem(r.items, false)
+	})
+	if err == nil && n == 0 {
+		err = p.fail("expected something to fetch")
+	}
+	r.items.seen = false // nobody has read the message
 	return err
 }
 

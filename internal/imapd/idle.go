@@ -147,15 +147,27 @@ func (s *session) sendNew(n int) error {
 	if s.watches == nil || s.watches.selected.items == nil || n == 0 {
 		return nil
 	}
-	r := *s.watches.selected.items
+	all := s.sel.view.Len()
+	var in indexes
+	for i := all - n; i < all; i++ {
+		if !slices.Contains(own, s.sel.view.At(i).UID) {
+			in = append(in, struct{ from, to int }{i, i + 1})
+		}
+	}
+	return s.sendItems(in, s.watches.selected.items)
+}
+
+// sendItems sends what the client wants to know of messages that it hears of
+// as news.
+func (s *session) sendItems(in indexes, items *request) error {
+	if items == nil || len(in) == 0 {
+		return nil
+	}
+	r := *items
 	if s.on.has(condstore) {
 		r.UID, r.ModSeq = !s.on.has(uidOnly), true // RFC 7162 §3.2.4
 	}
-	all := s.sel.view.Len()
-	return s.eachFetched(indexes{{all - n, all}}, &r, func(i int, a *mailbox.Facts, err error) error {
-		if slices.Contains(own, s.sel.view.At(i).UID) {
-			return nil
-		}
+	return s.eachFetched(in, &r, func(i int, a *mailbox.Facts, err error) error {
 		if err == nil {
 			err = s.fetchOne(i, a, &r)
 		}
