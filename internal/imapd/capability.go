@@ -20,7 +20,7 @@ var capsInside = []imap.Cap{imap.CapIdle, imap.CapNamespace, imap.CapChildren, i
 // capsSearch are the extensions about searching.
 var capsSearch = []imap.Cap{imap.CapSearchRes, imap.CapWithin, imap.CapSort, "SORT=DISPLAY", imap.CapESort,
 	"THREAD=ORDEREDSUBJECT", "THREAD=REFERENCES", "THREAD=REFS",
-	"CONTEXT=SEARCH", "PARTIAL", "MULTISEARCH", "I18NLEVEL=1"}
+	"CONTEXT=SEARCH", "PARTIAL", "MULTISEARCH", "I18NLEVEL=1", "SEARCH=FUZZY"}
 
 // capsSync keep clients in step.
 var capsSync = []imap.Cap{imap.CapCondStore, imap.CapQResync, imap.CapUIDOnly, imap.CapNotify}

@@ -20,6 +20,7 @@ type returns struct {
 	page                        *page // PARTIAL
 	update                      bool
 	items                       *request // of UPDATE, for messages that are added
+	relevancy                   bool     // RFC 6203 §4
 }
 
 // resultOptions takes RETURN (...), if it is there, and the space after it.
@@ -53,6 +54,8 @@ func (p *parser) resultOption(r *returns) error {
 		r.all = true
 	case "COUNT":
 		r.counts = true
+	case byRelevancy:
+		r.relevancy = true
 	case "SAVE": // RFC 5182 §2.1
 		r.save = true
 	case "UPDATE": // RFC 5267 §4.3
@@ -131,6 +134,11 @@ func (a *answer) send(tag string) error {
 	}
 	if q.page != nil {
 		if err := a.sendPage(*q.page); err != nil {
+			return err
+		}
+	}
+	if q.relevancy && a.found.count() > 0 {
+		if err := a.sendRelevancy(); err != nil {
 			return err
 		}
 	}

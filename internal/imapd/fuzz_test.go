@@ -72,6 +72,7 @@ func FuzzSession(f *testing.F) {
 		"a SELECT INBOX\r\nb UID STORE 1 +FLAGS (\\Seen x)\r\nc SEARCH OR TEXT {1+}\r\na NOT FROM \"\\\"\"\r\n",
 		"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% *) RETURN (STATUS (MESSAGES))\r\nb STATUS INBOX (SIZE)\r\n",
 		"a APPEND INBOX (\\Seen) \" 1-Jan-2020 00:00:00 +0000\" {3+}\r\nabc\r\nb IDLE\r\nDONE\r\nc FETCH 1 BODY[1.HEADER.FIELDS (A \"b\")]<0.5>\r\n",
+		"a EXAMINE INBOX\r\nb SEARCH RETURN (RELEVANCY ALL) FUZZY (TEXT \"a 1\" NOT SUBJECT s)\r\nc SORT (REVERSE RELEVANCY) UTF-8 FUZZY OR BODY 1 FROM b\r\n",
 		"a EXAMINE INBOX\r\nb FETCH * BODY[2.MIME]<18446744073709551615.1>\r\nc SEARCH RETURN (ALL) UID *:1,4294967295\r\n",
 	} {
 		f.Add([]byte(seed))

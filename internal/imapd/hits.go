@@ -9,6 +9,8 @@ import (
 type hits struct {
 	words []uint64
 	n     int
+
+	scores []uint8 // by index, as far as they are asked for
 }
 
 // add takes in an index that is not in the set.
@@ -18,6 +20,14 @@ func (h *hits) add(i int) {
 	}
 	h.words[i/64] |= 1 << (i % 64)
 	h.n++
+}
+
+// score notes how well the message at an index matches.
+func (h *hits) score(i int, score uint8) {
+	if i >= len(h.scores) {
+		h.scores = append(h.scores, make([]uint8, i+1-len(h.scores))...)
+	}
+	h.scores[i] = score
 }
 
 // has reports whether index i is in the set.

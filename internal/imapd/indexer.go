@@ -168,13 +168,14 @@ func (s *session) index() {
 	}
 }
 
-// maxNarrowed is the number of needles up to which the index is asked.
+// maxNarrowed is the number of needles and FUZZY words up to which the index is
+// asked.
 const maxNarrowed = 16
 
 // narrow asks the index which messages may hold the needles. Without an
 // answer they all may.
 func (m *matcher) narrow() {
-	if !m.s.o.TextIndex || !m.inText || len(m.text.needles) > maxNarrowed {
+	if !m.s.o.TextIndex || !m.inText || len(m.text.needles)+m.fuzzy.count() > maxNarrowed {
 		return
 	}
 	x, a := &m.s.srv.indexer, m.sel.folder.Account()
@@ -199,7 +200,7 @@ func (m *matcher) ask(index *textindex.Index) error {
 		}
 	}
 	m.narrowed = narrowed
-	return nil
+	return m.fuzzy.ask(index, which)
 }
 
 // mayHold reports whether a message may hold a needle.

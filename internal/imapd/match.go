@@ -23,11 +23,16 @@ type matcher struct {
 	key      *key
 	text     finder                  // of BODY and TEXT
 	narrowed []*textindex.Candidates // by needle; nil: nothing is known
+	fuzzy    fuzzyFinder             // of FUZZY BODY and TEXT
+	scorings []scoring               // the FUZZY keys, but for those inside NOT
+	negated  int                     // how many NOT the key is inside that is compiled
+	scored   bool                    // scores are asked for
 	header   headerFinder
-	costly   bool // files must be read
-	inHead   bool // facts about headers are asked for
-	inText   bool // the text is asked for
-	likely   test // true for all that holds is true for, from what is in memory
+	costly   bool         // files must be read
+	inHead   bool         // facts are asked for
+	need     mailbox.Need // beside those about headers
+	inText   bool         // the text is asked for
+	likely   test         // true for all that holds is true for, from what is in memory
 	reader   *mailbox.Reader
 	buf      []byte // for a small message
 	open     subject
@@ -43,6 +48,8 @@ type subject struct {
 	facts  *mailbox.Facts // nil: not known
 	letter *letter
 	found  []found // by needle; nil before the text was looked at
+	fuzzy  bool    // it was looked at for FUZZY
+	score  uint8   // how well it matches, if that is asked for
 }
 
 func (s *session) compile(sel *selected, k *key) *matcher {
@@ -116,7 +123,9 @@ func (m *matcher) test(k *key) test {
 	case keyAnd:
 		return m.conjunction(k.keys)
 	case keyNot:
+		m.negated++
 		inner := m.test(k.keys[0])
+		m.negated--
 		return func(i int, msg *mailbox.Message) bool { return !inner(i, msg) }
 	case keyOr:
 		return m.disjunction(k.keys)
@@ -257,6 +266,11 @@ func dayStart(day time.Time) int64 {
 
 // textTest tests header fields, the Date field, and text.
 func (m *matcher) textTest(k *key) test {
+	if k.fuzzy {
+		if holds := m.fuzzyTest(k); holds != nil {
+			return holds
+		}
+	}
 	switch k.op {
 	case keyHeader:
 		m.inHead = true
@@ -323,8 +337,11 @@ func bySeqWithin(view mailbox.List, set imap.SeqSet) indexes {
 // match reports whether the message at index i matches. A message that is
 // gone matches nothing that its text would decide.
 func (m *matcher) match(i int, msg *mailbox.Message) (bool, error) {
-	m.open.index, m.open.letter, m.open.found = i, nil, nil
+	m.open.index, m.open.letter, m.open.found, m.open.fuzzy = i, nil, nil, false
 	ok := m.holds(i, msg)
+	if ok && m.scored {
+		m.open.score = m.score(i, msg)
+	}
 	if m.open.letter != nil {
 		m.open.letter.close(m.s.srv)
 	}

@@ -181,7 +181,7 @@ func (s *session) searchIn(p *parser, q *query, name string) error {
 		return stored(err)
 	}
 	sel.view, sel.keywords = sel.snap.Messages, sel.snap.Keywords
-	found, err := s.compile(sel, q.keys).find()
+	found, err := s.lookFor(sel, q)
 	if err != nil || found.count() == 0 {
 		return err
 	}
@@ -201,7 +201,7 @@ func (s *session) searchSelected(p *parser, q *query) (reply, error) {
 	if q.update && s.sel.context(p.tag) != nil {
 		return reply{}, bad("this tag stands for another search") // RFC 5267 §4.3
 	}
-	found, err := s.compile(s.sel, q.keys).find()
+	found, err := s.lookFor(s.sel, q)
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}

@@ -12,6 +12,12 @@ type query struct {
 	returns
 	keys  *key
 	count int // of keys, those inside others too
+
+	fuzzy      int  // how many FUZZY the key is inside
+	hasFuzzy   bool // there is one
+	fuzzyWords int
+	ranked     bool    // SORT asks for scores
+	scores     []uint8 // by index into the view; 0 is the best
 }
 
 // search: RFC 3501 §6.4.4, RFC 9051 §6.4.4, RFC 4731.
@@ -29,7 +35,7 @@ func (s *session) search(p *parser) (reply, error) {
 	if q.update && s.sel.context(p.tag) != nil {
 		return reply{}, bad("this tag stands for another search") // RFC 5267 §4.3
 	}
-	found, err := s.compile(s.sel, q.keys).find()
+	found, err := s.lookFor(s.sel, q)
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
@@ -103,7 +109,10 @@ func (p *parser) program(q *query) error {
 			return err
 		}
 	}
-	return p.searchKeys(q)
+	if err := p.searchKeys(q); err != nil {
+		return err
+	}
+	return p.relevancyAsked(q)
 }
 
 // charset takes the name of the character set in which strings are written.

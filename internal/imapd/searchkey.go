@@ -14,14 +14,15 @@ const maxKeys = 2000
 
 // A key is one search key (RFC 9051 §6.4.4), as the client wrote it.
 type key struct {
-	op   keyOp
-	keys []*key      // of AND, OR, NOT
-	set  imap.SeqSet // of message numbers or UIDs
-	text string      // what is looked for, or a keyword
-	name string      // of the header field
-	n    int64       // octets, or seconds
-	day  time.Time
-	flag mailbox.Flags
+	op    keyOp
+	keys  []*key      // of AND, OR, NOT
+	set   imap.SeqSet // of message numbers or UIDs
+	text  string      // what is looked for, or a keyword
+	name  string      // of the header field
+	n     int64       // octets, or seconds
+	day   time.Time
+	flag  mailbox.Flags
+	fuzzy bool // the text need only be like it (RFC 6203)
 }
 
 // keyOp says what a key asks. Keys that cost less come first.
@@ -112,7 +113,7 @@ func (p *parser) searchKey(q *query) (*key, error) {
 	if err != nil {
 		return nil, p.fail("expected a search key")
 	}
-	for _, take := range []func(*query, string) (*key, error){p.flagKey, p.textKey, p.dateKey, p.numberKey, p.factKey, p.logicKey} {
+	for _, take := range []func(*query, string) (*key, error){p.flagKey, p.textKey, p.dateKey, p.numberKey, p.factKey, p.logicKey, p.fuzzyKey} {
 		if k, err := take(q, word); k != nil || err != nil {
 			return k, err
 		}
@@ -174,7 +175,7 @@ func (p *parser) keywordKey(without bool) (*key, error) {
 }
 
 // textKey knows the keys about text.
-func (p *parser) textKey(_ *query, word string) (*key, error) {
+func (p *parser) textKey(q *query, word string) (*key, error) {
 	k := &key{op: keyHeader, name: word}
 	switch word {
 	case "BCC", "CC", "FROM", "SUBJECT", "TO":
@@ -192,8 +193,11 @@ func (p *parser) textKey(_ *query, word string) (*key, error) {
 		return nil, nil
 	}
 	text, err := p.nextAstring()
+	if err != nil {
+		return nil, err
+	}
 	k.text = text
-	return k, err
+	return k, p.fuzzied(q, k)
 }
 
 // dateLayout: date of RFC 3501 §9.

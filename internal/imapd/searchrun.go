@@ -65,7 +65,7 @@ func (m *matcher) find() (*hits, error) {
 	for i := 1; i < runtime.GOMAXPROCS(0) && m.inText && total > fewMessages && i < maxSearchers; i++ {
 		workers.Go(func() {
 			other := m.s.compile(m.sel, m.key)
-			other.narrowed = m.narrowed
+			other.narrowed, other.fuzzy.narrowed, other.scored = m.narrowed, m.fuzzy.narrowed, m.scored
 			r.work(other)
 		})
 	}
@@ -103,7 +103,7 @@ func (m *matcher) findCheap() (*hits, error) {
 // work matches chunks until there are no more.
 func (r *searchRun) work(m *matcher) {
 	w := &searcher{run: r, m: m, deadline: m.s.o.Now().Add(m.s.limits.SearchTime)}
-	m.text.late = w.late
+	m.text.late, m.fuzzy.late = w.late, w.late
 	defer m.close()
 	if !w.take() {
 		return
@@ -128,7 +128,7 @@ func (r *searchRun) work(m *matcher) {
 
 // match matches the messages from from to to.
 func (w *searcher) match(from, to int) error {
-	var matched []int
+	var matched []match
 	err := w.each(from, to, func(i int, msg *mailbox.Message) error {
 		if err := w.late(); err != nil {
 			return err
@@ -140,7 +140,7 @@ func (w *searcher) match(from, to int) error {
 		}
 		ok, err := w.m.match(i, msg)
 		if ok {
-			matched = append(matched, i)
+			matched = append(matched, match{i, w.m.open.score})
 		}
 		return err
 	})
@@ -149,10 +149,19 @@ func (w *searcher) match(from, to int) error {
 	}
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()
-	for _, i := range matched {
-		w.run.found.add(i)
+	for _, one := range matched {
+		w.run.found.add(one.index)
+		if w.m.scored {
+			w.run.found.score(one.index, one.score)
+		}
 	}
 	return nil
+}
+
+// A match is a message that matches, and how well.
+type match struct {
+	index int
+	score uint8
 }
 
 // each calls do with each message that may match, and lets the matcher know
@@ -178,7 +187,7 @@ func (w *searcher) each(from, to int, do func(i int, msg *mailbox.Message) error
 			}
 		}
 	}
-	return m.sel.folder.EachFacts(uids, mailbox.NeedFields, func(uid uint32, facts *mailbox.Facts, err error) error {
+	return m.sel.folder.EachFacts(uids, m.need|mailbox.NeedFields, func(uid uint32, facts *mailbox.Facts, err error) error {
 		if m.open.facts = facts; err != nil {
 			m.open.facts = nil // the message itself tells why
 		}

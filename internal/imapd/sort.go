@@ -26,11 +26,11 @@ func (s *session) sort(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
-	found, err := s.compile(s.sel, q.keys).find()
+	found, err := s.lookFor(s.sel, q)
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
-	order, err := s.sorted(found, criteria)
+	order, err := s.sorted(q, found, criteria)
 	if err != nil {
 		return reply{}, s.searchFailed(q, err)
 	}
@@ -51,7 +51,11 @@ func (p *parser) sortArguments(q *query) ([]criterion, error) {
 	if err != nil {
 		return nil, err
 	}
-	return criteria, p.charsetAndKeys(q)
+	if err := p.charsetAndKeys(q); err != nil {
+		return nil, err
+	}
+	q.ranked = slices.ContainsFunc(criteria, func(c criterion) bool { return c.by == byRelevancy })
+	return criteria, p.relevancyAsked(q)
 }
 
 // charsetAndKeys takes what SORT and THREAD end with.
@@ -84,7 +88,7 @@ func (p *parser) criteria() ([]criterion, error) {
 			}
 			reverse = true
 			return nil
-		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO":
+		case "ARRIVAL", "CC", "DATE", "FROM", "SIZE", "SUBJECT", "TO", "DISPLAYFROM", "DISPLAYTO", byRelevancy:
 		default:
 			return p.fail("unknown sort criterion")
 		}
@@ -101,6 +105,12 @@ func (p *parser) criteria() ([]criterion, error) {
 	return all, err
 }
 
+// byRelevancy: RFC 6203 §6.
+const byRelevancy = "RELEVANCY"
+
+// plain reports whether a criterion needs no header.
+func (c criterion) plain() bool { return c.by == "ARRIVAL" || c.by == "SIZE" || c.by == byRelevancy }
+
 // A column holds one sort key of each message that was found.
 type column struct {
 	criterion
@@ -110,8 +120,8 @@ type column struct {
 
 // sorted puts the messages that were found in order. Where all criteria are
 // equal the order of the mailbox counts (RFC 5256 §3).
-func (s *session) sorted(found *hits, criteria []criterion) (sorted, error) {
-	columns, err := s.columns(found, criteria)
+func (s *session) sorted(q *query, found *hits, criteria []criterion) (sorted, error) {
+	columns, err := s.columns(q, found, criteria)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +158,7 @@ func (c *column) compare(a, b uint32) int {
 }
 
 // columns gathers the sort keys.
-func (s *session) columns(found *hits, criteria []criterion) ([]column, error) {
+func (s *session) columns(q *query, found *hits, criteria []criterion) ([]column, error) {
 	var all []column
 	var kinds []string // those that come from the header
 	for _, c := range criteria {
@@ -156,7 +166,7 @@ func (s *session) columns(found *hits, criteria []criterion) ([]column, error) {
 			continue // what the first decides no second one can change
 		}
 		all = append(all, column{criterion: c})
-		if c.by != "ARRIVAL" && c.by != "SIZE" {
+		if !c.plain() {
 			kinds = append(kinds, c.by)
 		}
 	}
@@ -168,6 +178,8 @@ func (s *session) columns(found *hits, criteria []criterion) ([]column, error) {
 		c := &all[i]
 		k := slices.Index(kinds, c.by)
 		switch {
+		case c.by == byRelevancy:
+			q.rank(found, c)
 		case k < 0:
 			err = s.plainColumn(found, c)
 		case c.by == "DATE":

@@ -22,14 +22,19 @@ func (c *Candidates) Has(uid uint32) bool {
 	return ok
 }
 
-// Candidates returns the messages of a folder that may hold a text, which is
-// folded by casemap; nil when the index cannot tell: the text has fewer than
-// three characters, or the folder is not known.
-func (x *Index) Candidates(f Folder, text string) (*Candidates, error) {
-	match := trigrams(text)
-	if match == "" {
-		return nil, nil
+// Candidates returns the messages of a folder that may hold one of the texts,
+// which are folded by casemap; nil when the index cannot tell: a text has fewer
+// than three characters, or the folder is not known.
+func (x *Index) Candidates(f Folder, texts ...string) (*Candidates, error) {
+	var matches []string
+	for _, text := range texts {
+		match := trigrams(text)
+		if match == "" {
+			return nil, nil
+		}
+		matches = append(matches, "("+match+")")
 	}
+	match := strings.Join(matches, " OR ")
 	tx, err := x.db.Begin() // one state of the file for all questions
 	if err != nil {
 		return nil, err
