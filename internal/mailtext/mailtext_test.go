@@ -265,3 +265,36 @@ func BenchmarkReader(b *testing.B) {
 		})
 	}
 }
+
+// A textSink keeps all text.
+type textSink struct{ text []byte }
+
+func (s *textSink) Begin(bool) {}
+func (s *textSink) Text(piece []byte) error {
+	s.text = append(s.text, piece...)
+	return nil
+}
+func (s *textSink) End() error { return nil }
+
+// TestReportsAreText: what is in reports, decoded, and once.
+func TestReportsAreText(t *testing.T) {
+	message := "Content-Type: multipart/report; boundary=x\n\n--x\n\nplain\n" +
+		"--x\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example\n\nFinal-Recipient: rfc822; bob@b.example\n" +
+		"--x\nContent-Type: message/disposition-notification\nContent-Transfer-Encoding: base64\n\nRGlzcG9zaXRpb246IGRpc3BsYXllZA==\n" +
+		"--x\nContent-Type: message/global-delivery-status; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nFinal-Recipient: utf-8; g=C3=B6t@b.example\n" +
+		"--x\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n" +
+		"--x\nContent-Type: message/rfc822\n\nSubject: inner\n\nletter\n" +
+		"--x\nContent-Type: application/octet-stream\n\nsecret\n--x--\n"
+	for _, data := range [][]byte{nil, []byte(message)} {
+		var w Walker
+		var s textSink
+		if err := w.Walk(strings.NewReader(message), int64(len(message)), data, &s); err != nil {
+			t.Fatal(err)
+		}
+		for text, times := range map[string]int{"plain": 1, "mx.example": 1, "bob@b.example": 1, "Disposition: displayed": 1, "göt@b.example": 1, "Feedback-Type: abuse": 1, "inner": 1, "letter": 1, "secret": 0} {
+			if n := strings.Count(string(s.text), text); n != times {
+				t.Errorf("%q is there %d times, want %d: %q", text, n, times, s.text)
+			}
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // A Sink gets the text of a message, one text after the other: the header, in
-// which the fields end with NUL, then the text parts and the headers of parts.
+// which the fields end with NUL, then the text parts, reports, and the headers of parts.
 // Their errors end the walk.
 type Sink interface {
 	Begin(body bool) // false: the message's own header
@@ -63,7 +63,7 @@ func (w *Walker) header(_ *mimescan.Part, header []byte) (err error) {
 }
 
 func (w *Walker) part(p *mimescan.Part) error {
-	if !p.Text() {
+	if !readable(p) {
 		return nil
 	}
 	w.sink.Begin(true)
@@ -71,6 +71,12 @@ func (w *Walker) part(p *mimescan.Part) error {
 		return err
 	}
 	return w.sink.End()
+}
+
+// readable reports whether a part is text for a reader: text, and reports and
+// the like (message/delivery-status), which no walk looks into.
+func readable(p *mimescan.Part) bool {
+	return p.Text() || strings.EqualFold(p.Type, "message") && !p.Message()
 }
 
 func (w *Walker) body(p *mimescan.Part) error {

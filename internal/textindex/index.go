@@ -28,7 +28,7 @@ const (
 	MaxText   = 512 << 10 // octets of text of one message that are taken in; a longer one may always match
 	maxGrams  = 24        // trigrams of a needle that are asked for
 	busyTime  = 5 * time.Second
-	version   = 1
+	version   = 2
 	cachePage = 512 // KB of SQLite's cache for each connection
 )
 
