@@ -35,11 +35,16 @@ func (m *matcher) idTest(k *key) test {
 	if k.op == keyThreadID {
 		need = mailbox.NeedFields
 	}
+	m.inHead = true
+	m.need |= need
 	return func(_ int, msg *mailbox.Message) bool {
-		a, err := m.sel.folder.Facts(msg.UID, need)
-		if err != nil {
-			m.fail(stored(err))
-			return false
+		a := m.open.facts
+		if a == nil || a.Have&need == 0 { // not read ahead
+			var err error
+			if a, err = m.sel.folder.Facts(msg.UID, need); err != nil {
+				m.fail(stored(err))
+				return false
+			}
 		}
 		if k.op == keyThreadID {
 			return a.ThreadID == k.text
