@@ -1,6 +1,7 @@
 package casemap
 
 import (
+	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -92,14 +93,15 @@ func Key(s string) string {
 	if firstOther(s) == len(s) {
 		return s
 	}
-	out := make([]byte, 0, len(s)+8)
+	var out strings.Builder
+	out.Grow(len(s))
 	var runes []rune
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
 			if 'a' <= c && c <= 'z' {
 				c -= 'a' - 'A'
 			}
-			out = append(out, c)
+			out.WriteByte(c)
 			i++
 			continue
 		}
@@ -110,10 +112,10 @@ func Key(s string) string {
 		i += n
 		runes = casemapRune(runes[:0], r)
 		for _, c := range runes {
-			out = utf8.AppendRune(out, c)
+			out.WriteRune(c)
 		}
 	}
-	return string(out)
+	return out.String()
 }
 
 // mark reports whether c only decorates the letter before it. The vowel signs

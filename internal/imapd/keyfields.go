@@ -2,6 +2,7 @@ package imapd
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -16,14 +17,39 @@ type keyFields struct {
 	date, subject, from, to, cc, id, inReplyTo, references []byte
 }
 
-// take reads a header. Of a field that is there twice the first counts.
-func (k *keyFields) take(header []byte) {
+// wanted are fields that have to be found.
+func (k *keyFields) wanted(kinds []string) []*[]byte {
+	var all []*[]byte
+	for _, kind := range kinds {
+		switch kind {
+		case "DATE":
+			all = append(all, &k.date)
+		case "SUBJECT":
+			all = append(all, &k.subject)
+		case "FROM", "DISPLAYFROM":
+			all = append(all, &k.from)
+		case "TO", "DISPLAYTO":
+			all = append(all, &k.to)
+		case "CC":
+			all = append(all, &k.cc)
+		default:
+			all = append(all, &k.id, &k.inReplyTo, &k.references)
+		}
+	}
+	return all
+}
+
+// take reads a header, until the fields that are wanted are there. Of a field
+// that is there twice the first counts.
+func (k *keyFields) take(header []byte, wanted []*[]byte) {
 	*k = keyFields{}
 	mimescan.Fields(header, func(name, value []byte) bool {
-		if at := k.named(name); at != nil && *at == nil {
-			*at = value
+		at := k.named(name)
+		if at == nil || *at != nil {
+			return true
 		}
-		return true
+		*at = value
+		return slices.ContainsFunc(wanted, func(other *[]byte) bool { return *other == nil })
 	})
 }
 
@@ -63,10 +89,10 @@ func (k *keyFields) named(name []byte) *[]byte {
 	return nil
 }
 
-// eachFields calls f with the fields of each message that was found, and how
+// eachFields calls f with the fields that kinds are made of, of each message that was found, and how
 // many came before it. What f gets is good until it returns. A message that is
 // gone has none.
-func (s *session) eachFields(found *hits, f func(n int, k *keyFields)) error {
+func (s *session) eachFields(found *hits, kinds []string, f func(n int, k *keyFields)) error {
 	view := s.sel.view
 	uids := func(yield func(uint32) bool) {
 		for i := range found.from(0) {
@@ -78,11 +104,12 @@ func (s *session) eachFields(found *hits, f func(n int, k *keyFields)) error {
 	deadline := s.o.Now().Add(s.limits.SearchTime)
 	n := 0
 	var k keyFields
+	wanted := k.wanted(kinds)
 	return s.sel.folder.EachFacts(uids, mailbox.NeedFields, func(uid uint32, facts *mailbox.Facts, err error) error {
 		if n%64 == 0 && s.o.Now().After(deadline) {
 			return no(imap.ResponseCodeLimit, "this takes too long: ask for fewer messages")
 		}
-		if err := s.fieldsOf(uid, facts, err, &k); err != nil {
+		if err := s.fieldsOf(uid, facts, err, &k, wanted); err != nil {
 			return err
 		}
 		f(n, &k)
@@ -93,9 +120,9 @@ func (s *session) eachFields(found *hits, f func(n int, k *keyFields)) error {
 
 // fieldsOf takes the fields from what is remembered of a message, or else
 // from its file.
-func (s *session) fieldsOf(uid uint32, facts *mailbox.Facts, err error, k *keyFields) error {
+func (s *session) fieldsOf(uid uint32, facts *mailbox.Facts, err error, k *keyFields, wanted []*[]byte) error {
 	if err == nil && facts.FieldsWhole {
-		k.take(facts.Fields)
+		k.take(facts.Fields, wanted)
 		return nil
 	}
 	*k = keyFields{}
@@ -110,7 +137,7 @@ func (s *session) fieldsOf(uid uint32, facts *mailbox.Facts, err error, k *keyFi
 	if err := l.readHeader(); err != nil {
 		return stored(err)
 	}
-	k.take(append([]byte(nil), l.header...))
+	k.take(append([]byte(nil), l.header...), wanted)
 	return nil
 }
 

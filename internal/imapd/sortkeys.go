@@ -148,7 +148,7 @@ func (s *session) keysOf(found *hits, kinds []string) ([][]sortKey, error) {
 		}
 		n++
 	}
-	err := s.eachFields(missing, func(n int, k *keyFields) {
+	err := s.eachFields(missing, kinds, func(n int, k *keyFields) {
 		for i, kind := range kinds {
 			all[i][places[n]] = s.srv.sortKeys.keyOf(kind, k)
 		}

@@ -545,3 +545,23 @@ func FuzzPage(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkSortKeys is what the first SORT or THREAD of a folder computes.
+func BenchmarkSortKeys(b *testing.B) {
+	header := []byte("Return-Path: <ann@a.example>\r\nReceived: from a by b; Tue, 3 Mar 2020 10:00:00 +0100\r\nDate: Tue, 3 Mar 2020 10:00:00 +0100\r\nFrom: =?utf-8?q?J=C3=B6rg?= Example <joerg@b.example>\r\n" +
+		"To: Bob <bob@b.example>\r\nSubject: Re: [list] A subject of some words\r\nMessage-ID: <12345.67890@a.example>\r\nReferences: <1@a.example> <2@a.example>\r\nX-Mailer: none\r\n\r\n")
+	keys := newSortKeys()
+	for _, kind := range []string{"", "DATE", "SUBJECT", "FROM", kindReferences} {
+		b.Run("key "+kind, func(b *testing.B) {
+			b.ReportAllocs()
+			var k keyFields
+			wanted := k.wanted([]string{kind})
+			for b.Loop() {
+				k.take(header, wanted)
+				if kind != "" {
+					keys.keyOf(kind, &k)
+				}
+			}
+		})
+	}
+}
