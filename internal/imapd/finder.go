@@ -85,15 +85,15 @@ func (f *finder) search(l *letter) ([]found, error) {
 	return f.found, nil
 }
 
-// region begins to look at the header, or at the body, where every message
-// has the empty needle.
+// region begins to look at a header, or at what is none, where every message
+// has the empty needle. What counts only as TEXT need not be found twice.
 func (f *finder) region(body bool) {
 	f.body, f.left = body, 0
 	for i, n := range f.needles {
-		switch {
+		switch is := f.found[i]; {
 		case len(n) == 0:
 			f.found[i].body = true
-		case body && !f.inBody[i] && f.found[i].header: // need not be found again
+		case is.body || is.header && (!body || !f.inBody[i]):
 		default:
 			f.left++
 		}
@@ -104,7 +104,7 @@ func (f *finder) region(body bool) {
 func (f *finder) hit(i int32) bool {
 	n := &f.found[i]
 	switch {
-	case f.body && n.body, !f.body && n.header:
+	case n.body, !f.body && n.header:
 		return false
 	case f.body:
 		n.body = true
@@ -119,7 +119,10 @@ func (f *finder) hit(i int32) bool {
 }
 
 // Begin begins a text that has nothing to do with the one before.
-func (f *finder) Begin(bool) {
+func (f *finder) Begin(body bool) {
+	if body != f.body {
+		f.region(body)
+	}
 	f.text = f.text[:0]
 	f.fold = casemap.Folder{}
 	if f.auto != nil {
@@ -178,7 +181,7 @@ func (f *finder) look() {
 		return
 	}
 	for i, n := range f.needles {
-		if n := f.found[i]; f.body && n.body || !f.body && n.header || len(f.needles[i]) == 0 {
+		if n := f.found[i]; n.body || !f.body && n.header || len(f.needles[i]) == 0 {
 			continue
 		}
 		if bytes.Contains(f.text, n) {

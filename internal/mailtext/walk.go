@@ -9,10 +9,10 @@ import (
 )
 
 // A Sink gets the text of a message, one text after the other: the header, in
-// which the fields end with NUL, then the text parts, reports, and the headers of parts.
-// Their errors end the walk.
+// which the fields end with NUL, then the text parts, reports, and the headers of parts
+// and of messages inside. Their errors end the walk.
 type Sink interface {
-	Begin(body bool) // false: the message's own header
+	Begin(body bool) // false: a header
 	Text(piece []byte) error
 	End() error
 }
@@ -28,7 +28,6 @@ type Walker struct {
 	r    io.ReaderAt
 	data []byte
 	sink Sink
-	top  bool // the message's own header comes next
 }
 
 // walkBlock is how much of a part is read at once.
@@ -36,7 +35,7 @@ const walkBlock = 32 << 10
 
 // Walk shows a message of size octets. It may be in memory, in data.
 func (w *Walker) Walk(r io.ReaderAt, size int64, data []byte, sink Sink) error {
-	w.r, w.data, w.sink, w.top = r, data, sink, true
+	w.r, w.data, w.sink = r, data, sink
 	defer func() { w.r, w.data, w.sink = nil, nil, nil }()
 	v := mimescan.Visitor{Header: w.header, Body: w.part}
 	if data != nil {
@@ -46,8 +45,7 @@ func (w *Walker) Walk(r io.ReaderAt, size int64, data []byte, sink Sink) error {
 }
 
 func (w *Walker) header(_ *mimescan.Part, header []byte) (err error) {
-	w.sink.Begin(!w.top)
-	w.top = false
+	w.sink.Begin(false)
 	mimescan.Fields(header, func(name, value []byte) bool {
 		for _, piece := range [...][]byte{name, []byte(": "), w.field.Decode(name, value), {0}} {
 			if err = w.sink.Text(piece); err != nil {
@@ -63,7 +61,7 @@ func (w *Walker) header(_ *mimescan.Part, header []byte) (err error) {
 }
 
 func (w *Walker) part(p *mimescan.Part) error {
-	if !readable(p) {
+	if !p.Text() && !p.Report() {
 		return nil
 	}
 	w.sink.Begin(true)
@@ -71,12 +69,6 @@ func (w *Walker) part(p *mimescan.Part) error {
 		return err
 	}
 	return w.sink.End()
-}
-
-// readable reports whether a part is text for a reader: text, and reports and
-// the like (message/delivery-status), which no walk looks into.
-func readable(p *mimescan.Part) bool {
-	return p.Text() || strings.EqualFold(p.Type, "message") && !p.Message()
 }
 
 func (w *Walker) body(p *mimescan.Part) error {

@@ -86,6 +86,10 @@ func (p *Part) Message() bool { return p.kind == message && len(p.Parts) == 1 }
 // Text reports whether the part is of type text.
 func (p *Part) Text() bool { return p.kind == leaf && foldEqual(p.Type, "text") }
 
+// Report reports whether the part is of type message and holds none: a
+// delivery status (RFC 3464) and its like, which are lines of text.
+func (p *Part) Report() bool { return p.kind == leaf && foldEqual(p.Type, "message") }
+
 // Find returns the part that an IMAP section path names (RFC 3501 §6.4.5),
 // nil when there is none. The empty path is p itself, which must be the root
 // of a message.
