@@ -12,6 +12,8 @@ type difference struct {
 	ours, theirs string
 	a, b         outcome // everything they said
 	header       string  // of the message, for FETCH
+	text         string  // what Dovecot's completion says
+	search       string  // the reason that whyFound gives
 }
 
 // An explanation says why a kind of difference is right.
@@ -44,7 +46,7 @@ func (d difference) verb() string {
 	return verb
 }
 
-var partOfPart = regexp.MustCompile(`BODY\[[0-9.]*\.1(\.[A-Z]+.*)?\]`)
+var partOfPart = regexp.MustCompile(`(BODY|BINARY|BINARY.SIZE)\[[0-9.]*\.1(\.[A-Z]+.*)?\]`)
 
 // noField finds a line of a header that is no field and no part of one.
 var noField = regexp.MustCompile(`(?m)^:|^[^:\s]+$|^[^:]*[^:\s][^:]*\r$|\A[ \t]`)
@@ -82,7 +84,7 @@ var explanations = []explanation{
 		return strings.HasPrefix(d.key, "FETCH ") && strings.HasSuffix(d.key, " UID") && d.theirs == "" && d.both("OK", "OK")
 	}},
 	{name: "part of a leaf", why: "RFC 3501 §6.4.5: only multiparts and messages have parts; Dovecot takes the leaf itself for its part 1", is: func(d difference) bool {
-		return strings.HasPrefix(d.key, "FETCH ") && partOfPart.MatchString(d.key) && d.ours == `""`
+		return strings.HasPrefix(d.key, "FETCH ") && partOfPart.MatchString(d.key) && (d.ours == `""` || d.ours == "0")
 	}},
 	{name: "what Dovecot does not read", why: "Dovecot ignores what stands behind a command without arguments, and takes an empty list of flags", diverges: true, is: func(d difference) bool {
 		return (d.command == "EXPUNGE x" || d.command == "NOOP x" || d.command == "CLOSE x" || d.command == "STORE 1 FLAGS") && d.a["tagged"] == "BAD"
@@ -110,9 +112,7 @@ var explanations = []explanation{
 		return d.key == "tagged" && (d.command == "SELECT a b" || d.command == "ENABLE")
 	}},
 	{name: "namespaces", why: "ours shows the folders of others", is: func(d difference) bool { return d.key == "NAMESPACE" }},
-	{name: "no date", why: "RFC 3501 §6.4.4 says nothing about mail without a Date; Dovecot takes it for very old", is: func(d difference) bool {
-		return strings.Contains(d.command, "SENT") && isFound(d.key)
-	}},
+	{name: "no date", why: "RFC 3501 §6.4.4 says nothing about mail without a Date; Dovecot takes it for very old", is: because("no date")},
 	{name: "parent that is no mailbox", why: `RFC 5258 §3: \NonExistent implies \Noselect, which RFC 3501 has`, is: func(d difference) bool {
 		ours := strings.Replace(strings.Replace(d.ours, `\noselect`, `\nonexistent`, 1), `"CHILDINFO"`, "CHILDINFO", 1)
 		return strings.HasPrefix(d.key, "LIST ") && strings.TrimPrefix(ours, `\haschildren `) == strings.TrimPrefix(d.theirs, `\haschildren `)
@@ -149,16 +149,24 @@ var explanations = []explanation{
 	{name: "depth", why: "a structure ends at a depth of 100, Dovecot's elsewhere", is: func(d difference) bool {
 		return isStructure(d.key) && strings.Contains(d.header, "Subject: nested") && strings.Count(d.ours, "(((") > 20
 	}},
-	{name: "what text is", why: "RFC 3501 §6.4.4 leaves open whether headers of parts are body, and what a part is that cannot be decoded", is: func(d difference) bool {
-		return isFound(d.key) && (strings.Contains(d.command, "BODY ") || strings.Contains(d.command, "TEXT "))
+	{name: "text of a broken part", why: "as broken Content-Type", is: because("text of a broken part")},
+	{name: "language of a word", why: "RFC 2231 §5: an encoded word may name its language; Dovecot does not decode it", is: because("language of a word")},
+	{name: "comment in an address", why: "we search the field as it is written, Dovecot the addresses in it, without comments", is: because("comment in an address")},
+	{name: "binary of no leaf", why: "RFC 9051 §6.4.5: BINARY is for parts that are leaves; of others, and of the whole message, we send what is there, Dovecot decodes what is inside", is: func(d difference) bool {
+		leafless := strings.Contains(d.command, "BINARY.PEEK[]") || strings.Contains(d.command, "BINARY.SIZE[]") || multipart(d.header)
+		return leafless && (strings.Contains(d.key, " BINARY") || d.both("OK", "NO"))
+	}},
+	{name: "binary that is broken", why: "RFC 3516 §4.3 refuses unknown encodings only: base64 that cannot be read is left out, and a field without an encoding says nothing; Dovecot refuses the FETCH", is: func(d difference) bool {
+		return strings.Contains(d.command, "BINARY") && d.both("OK", "NO") && (strings.HasPrefix(d.text, "Invalid data in MIME part") || strings.HasPrefix(d.text, "Unknown Content-Transfer-Encoding"))
+	}},
+	{name: "depth of the server's metadata", why: "RFC 5464 §4.2.2: DEPTH infinity has all entries below; Dovecot leaves out those of vendors where there is no mailbox", is: func(d difference) bool {
+		return d.command == `GETMETADATA (DEPTH infinity) "" /private` && d.key == "METADATA" && strings.Contains(d.ours, "/private/vendor/") && d.theirs == ""
 	}},
 	{name: "MAILBOXID", why: "RFC 8474, which Dovecot 2.3 does not have", is: func(d difference) bool { return d.key == "code MAILBOXID" }},
 	{name: "PREVIEW", why: "RFC 8970 §3.2 leaves to the server what is quoted text and what a preview begins with", is: func(d difference) bool {
 		return strings.HasSuffix(d.key, " PREVIEW")
 	}},
-	{name: "marks above letters", why: "a search for Ä finds a: people do not type the marks; Dovecot compares by i;unicode-casemap alone", is: func(d difference) bool {
-		return strings.Contains(d.command, "Ä") && isFound(d.key)
-	}},
+	{name: "marks above letters", why: "a search for Ä finds a: people do not type the marks; Dovecot compares by i;unicode-casemap alone", is: because("marks above letters")},
 	{name: "root of a reference", why: "RFC 3501 §6.3.8: a relative reference has the root \"\"; Dovecot repeats the reference", is: func(d difference) bool {
 		return strings.HasPrefix(d.command, "LIST ") && strings.HasSuffix(d.command, ` ""`) && strings.HasPrefix(d.key, "LIST ")
 	}},
@@ -168,6 +176,81 @@ var explanations = []explanation{
 	{name: "order within a subject", why: "open: RFC 5256 §2.2 takes INTERNALDATE for a Date that cannot be read; Dovecot reads some that we do not", is: func(d difference) bool {
 		return strings.Contains(d.command, "THREAD ") && d.key == "THREAD" && sortWords(d.ours) == sortWords(d.theirs)
 	}},
+}
+
+// multipart: the message has parts, or is said to.
+func multipart(header string) bool { return strings.Contains(header, "Content-Type: m") }
+
+func because(reason string) func(difference) bool {
+	return func(d difference) bool { return isFound(d.key) && d.search == reason }
+}
+
+// textKey finds the search keys that look into messages.
+var textKey = regexp.MustCompile(`(BODY|TEXT|SUBJECT|FROM|TO|CC|BCC|HEADER [^ ]+|SENT[A-Z]+) ("(?:[^"\\]|\\.)*"|[^ ()]+)`)
+
+// whyFound says why the two find different messages: when each message that
+// only one of them finds is one that a known reason makes different, for one
+// of the keys alone. Else it returns "".
+func whyFound(ours, theirs *side, command string) (reason string) {
+	_, keys, ok := strings.Cut(command, " UTF-8 ")
+	if !ok {
+		return ""
+	}
+	known := map[string]string{}
+	for _, key := range textKey.FindAllString(keys, -1) {
+		for n, mine := range foundByOne(ours, theirs, key) {
+			if known[n] = whyOne(key, ours.headerOf("FETCH "+n+" "), mine); known[n] == "" {
+				return ""
+			}
+		}
+	}
+	for n := range foundByOne(ours, theirs, keys) {
+		if reason = known[n]; reason == "" {
+			return ""
+		}
+	}
+	return reason
+}
+
+// foundByOne returns the messages that only one of the two finds, and whether
+// it is ours.
+func foundByOne(ours, theirs *side, keys string) map[string]bool {
+	only := map[string]bool{}
+	a, err := ours.do("SEARCH CHARSET UTF-8 " + keys)
+	b, err2 := theirs.do("SEARCH CHARSET UTF-8 " + keys)
+	if err != nil || err2 != nil {
+		return nil
+	}
+	for _, n := range strings.Fields(a["SEARCH"]) {
+		only[n] = true
+	}
+	for _, n := range strings.Fields(b["SEARCH"]) {
+		if only[n] {
+			delete(only, n)
+		} else {
+			only[n] = false
+		}
+	}
+	return only
+}
+
+// whyOne says why one message is found by one of the two, for one key.
+func whyOne(key, header string, mine bool) string {
+	has := func(s string) bool { return strings.Contains(header, s) }
+	text := strings.HasPrefix(key, "BODY ") || strings.HasPrefix(key, "TEXT ")
+	switch {
+	case strings.HasPrefix(key, "SENT") && !mine && !has("Date: Sun, 22 Nov 2026"):
+		return "no date"
+	case mine && (strings.Contains(key, "Ä") || key == `TEXT "sub"` && has("S\xfcbject")):
+		return "marks above letters"
+	case text && has("Subject: broken MIME"):
+		return "text of a broken part"
+	case mine && strings.HasSuffix(key, `"caf"`) && has("=?iso-8859-1*fr?"):
+		return "language of a word"
+	case !mine && strings.HasPrefix(key, "CC ") && has("a (comment (nested)) @ example . net"):
+		return "comment in an address"
+	}
+	return ""
 }
 
 // isFound: what SEARCH, SORT or THREAD found.

@@ -123,7 +123,7 @@ func (d *duel) script(seed uint64) {
 			return
 		}
 		g.learn(command, a)
-		if !d.compare(seed, done, ours, a, b) {
+		if !d.compare(seed, done, ours, theirs, a, b) {
 			return
 		}
 	}
@@ -143,7 +143,7 @@ func shown(done []string) string {
 }
 
 // compare reports whether the script may go on.
-func (d *duel) compare(seed uint64, done []string, ours *side, a, b outcome) bool {
+func (d *duel) compare(seed uint64, done []string, ours, theirs *side, a, b outcome) bool {
 	d.t.Helper()
 	keys := map[string]bool{}
 	for k := range a {
@@ -152,22 +152,29 @@ func (d *duel) compare(seed uint64, done []string, ours *side, a, b outcome) boo
 	for k := range b {
 		keys[k] = true
 	}
-	goOn := true
+	goOn, unexplained := true, 0
+	texts := [2]string{ours.text, theirs.text}
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		if a[k] == b[k] {
 			continue
 		}
 		diff := difference{command: done[len(done)-1], key: k, ours: a[k], theirs: b[k], a: a, b: b}
-		diff.header = ours.headerOf(k)
-		e := explain(diff)
-		if e == nil {
-			d.failures++
-			d.t.Errorf("seed %d: %.500q (%s, %s)\n  %s (%s)\n  imapd   %.700s\n  Dovecot %.700s\n%s", seed, diff.command, a["tagged"], b["tagged"], k, ours.text, a[k], b[k], shown(done))
-			goOn = false
+		diff.header, diff.text = ours.headerOf(k), texts[1]
+		if isFound(k) {
+			diff.search = whyFound(ours, theirs, diff.command)
+		}
+		if e := explain(diff); e != nil {
+			d.explained[e.name]++
+			goOn = goOn && !e.diverges
 			continue
 		}
-		d.explained[e.name]++
-		goOn = goOn && !e.diverges
+		goOn = false
+		if unexplained++; unexplained <= 3 {
+			d.t.Errorf("seed %d: %.500q (%s %s, %s %s)\n  %s\n  imapd   %.700s\n  Dovecot %.700s\n%s", seed, diff.command, a["tagged"], texts[0], b["tagged"], texts[1], k, a[k], b[k], shown(done))
+		}
+	}
+	if unexplained > 0 {
+		d.failures++
 	}
 	return goOn
 }

@@ -425,7 +425,10 @@ func (g *generator) metadata() string {
 	if g.IntN(2) == 0 {
 		return "SETMETADATA " + g.pick("INBOX", `""`) + " (" + entry + " " + g.pick("NIL", `"text"`, imapwire.Lit("a\r\nb")) + ")"
 	}
-	return "GETMETADATA " + g.pick("INBOX", `""`) + " " + g.pick(entry, "("+entry+" /private/comment)", "(DEPTH infinity) /private")
+	if g.IntN(3) == 0 {
+		return "GETMETADATA (DEPTH infinity) " + g.pick("INBOX", `""`) + " /private"
+	}
+	return "GETMETADATA " + g.pick("", "", "(MAXSIZE 3) ") + g.pick("INBOX", `""`) + " " + g.pick(entry, "("+entry+" /private/vendor/z)")
 }
 
 // nonsense is what both must refuse.
