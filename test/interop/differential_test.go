@@ -162,6 +162,7 @@ func (d *duel) compare(seed uint64, done []string, ours, theirs *side, a, b outc
 		diff.header, diff.text = ours.headerOf(k), texts[1]
 		if isFound(k) {
 			diff.search = whyFound(ours, theirs, diff.command)
+			diff.odd = ours.odd(strings.HasPrefix(diff.command, "UID "))
 		}
 		if e := explain(diff); e != nil {
 			d.explained[e.name]++
