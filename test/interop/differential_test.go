@@ -267,6 +267,8 @@ func makeMaildir(t *testing.T, root string, r *rand.Rand) {
 			t.Fatal(err)
 		}
 	}
+	// Without this file INBOX is subscribed in imapd, and not in Dovecot.
+	write(t, filepath.Join(root, "subscriptions"), "V\t2\n\n", 0o600)
 	var list strings.Builder
 	n := 8 + r.IntN(12)
 	fmt.Fprintf(&list, "3 V1700000000 N%d G00112233445566778899aabbccddeeff\n", n+5)
