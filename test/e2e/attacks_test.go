@@ -296,9 +296,11 @@ var attacksOnSyntax = []attack{
 	}},
 	{"73 modified UTF-7 has one form", func(a *arena) {
 		c := a.login()
-		for _, name := range []string{"&AGE-", "&", "&&-", "&2AA-", "&3AA-", "&AAA-", "&AC8-", "&AC4-", "&A", "&AGE", "a&b", "&ZeU-&Z,U-", "\xff\xfe", "پیک"} {
+		for _, name := range []string{"&AGE-", "&", "&&-", "&2AA-", "&3AA-", "&AAA-", "&AC8-", "&AC4-", "&A", "&AGE", "a&b", "&ZeU-&Z,U-", "\xff\xfe", "پیک\xff"} {
 			a.want(c, "CREATE "+imapwire.Lit(name), "NO", "BAD")
 		}
+		a.want(c, "CREATE "+imapwire.Lit("پیک"), "OK") // clients of IMAP4rev2 write so; it is one mailbox
+		a.want(c, "CREATE &Bn4GzAap-", "NO")
 		dir := filepath.Join(a.s.Env["PEYK_MAILDIR1"], ".bad\xff&AGE-")
 		os.MkdirAll(filepath.Join(dir, "cur"), 0o700)
 		defer os.RemoveAll(dir)
