@@ -28,15 +28,15 @@ func (s *session) store(p *parser) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if change.conditional {
+		s.aware() // RFC 7162 §3.1: by asking, whatever the answer is
+	}
 	if err := s.needWritable(); err != nil {
 		return reply{}, err
 	}
 	in, err := s.messages(p, set)
 	if err != nil {
 		return reply{}, err
-	}
-	if change.conditional {
-		s.aware()
 	}
 	uids := s.sel.uids(in)
 	if len(uids) == 0 {
