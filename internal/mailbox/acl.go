@@ -3,7 +3,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -23,15 +22,8 @@ type acls struct {
 const maxKnownACLs = 10000
 
 type knownACL struct {
-	stamp aclStamp
+	stamp fileStamp
 	list  *ACL
-}
-
-// aclStamp tells whether a file is still the one that was read.
-type aclStamp struct {
-	dev, ino     uint64
-	size         int64
-	mtime, ctime unix.Timespec
 }
 
 // noACL is what a folder without a file has: its owner alone may use it.
@@ -57,23 +49,20 @@ func (a *Account) ACL(name string) (*ACL, error) {
 
 func (a *Account) aclIn(dir string) (*ACL, error) {
 	path := dir + "/" + aclName
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err == unix.ENOENT || err == unix.ENOTDIR {
-		return noACL(), nil
-	} else if err != nil {
+	stamp, err := stampFile(path)
+	if err != nil {
 		return nil, temporary("cannot read the access control list", path, err)
 	}
-	stamp := aclStamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
+	if (stamp == fileStamp{}) {
+		return noACL(), nil
+	}
 	a.acls.mu.Lock()
 	known, ok := a.acls.known[path]
 	a.acls.mu.Unlock()
 	if ok && known.stamp == stamp {
 		return known.list, nil
 	}
-	list, err := readACL(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return noACL(), nil
-	}
+	list, stamp, err := readACL(path)
 	if err != nil {
 		return nil, temporary("cannot read the access control list", path, err)
 	}
@@ -90,20 +79,9 @@ func (c *acls) remember(path string, k knownACL) {
 	c.known[path] = k
 }
 
-func readACL(path string) (*ACL, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxACL+1))
-	if err == nil && len(text) > maxACL {
-		err = os.ErrInvalid
-	}
-	if err != nil {
-		return nil, err
-	}
-	return parseACL(string(text)), nil
+func readACL(path string) (*ACL, fileStamp, error) {
+	text, is, err := readSmall(path, maxACL)
+	return parseACL(string(text)), is, err
 }
 
 // ChangeACL changes the access control list of a folder, durably.
@@ -122,10 +100,7 @@ func (a *Account) ChangeACL(name string, change func(*ACL)) error {
 		return temporary("cannot lock the access control list", path, err)
 	}
 	defer lock.release()
-	list, err := readACL(path)
-	if errors.Is(err, os.ErrNotExist) {
-		list, err = noACL(), nil
-	}
+	list, _, err := readACL(path)
 	if err != nil {
 		return temporary("cannot read the access control list", path, err)
 	}

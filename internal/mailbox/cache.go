@@ -105,7 +105,7 @@ func (f *Folder) loadCache() {
 	if l != nil {
 		defer l.unlock()
 	}
-	if c == nil {
+	if c == nil || f.loadNames(c.at.ids.header.validity) != nil {
 		return
 	}
 	if ok {
@@ -129,8 +129,6 @@ func (f *Folder) loadCache() {
 
 // begin publishes the messages of the cache as the first snapshot.
 func (f *Folder) begin(c *cached) {
-	f.keywords.load(f.path(keywordsName))
-	f.more.load(f.path(moreName), c.at.ids.header.validity)
 	s := &Snapshot{Generation: 1, UIDValidity: c.at.ids.header.validity, UIDNext: c.at.ids.header.next, HighestModSeq: c.highest}
 	f.lying = make(map[uint32]bool)
 	d := draftOf(c.messages)

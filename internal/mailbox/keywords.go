@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"peyk/internal/status"
 )
 
@@ -24,8 +22,7 @@ const maxKeywordsFile = 64 << 10
 // keywordState is what a folder knows of its keywords.
 type keywordState struct {
 	names []string // by letter; "" has no name
-	mtime int64
-	ino   uint64
+	stamp fileStamp
 }
 
 // parseKeywords reads the file; lines that make no sense are passed over, as
@@ -57,32 +54,22 @@ func formatKeywords(names []string) []byte {
 }
 
 func (k *keywordState) unchanged(path string) bool {
-	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil {
-		return k.ino == 0
-	}
-	return st.Ino == k.ino && st.Mtim.Nano() == k.mtime
+	is, err := stampFile(path)
+	return err == nil && is == k.stamp
 }
 
-// load reads the file if it has changed. One that cannot be read has no
-// names in it.
-func (k *keywordState) load(path string) {
+// load reads the file if it has changed. When it cannot be read, the state
+// stays as it was, and nothing may be written that follows from it.
+func (k *keywordState) load(path string) error {
 	if k.unchanged(path) {
-		return
+		return nil
 	}
-	*k = keywordState{}
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	text, is, err := readSmall(path, maxKeywordsFile)
 	if err != nil {
-		return
+		return err
 	}
-	defer file.Close()
-	var st unix.Stat_t
-	if unix.Fstat(int(file.Fd()), &st) != nil || st.Size > maxKeywordsFile {
-		return
-	}
-	text := make([]byte, st.Size)
-	n, _ := file.Read(text)
-	k.names, k.ino, k.mtime = parseKeywords(string(text[:n])), st.Ino, st.Mtim.Nano()
+	*k = keywordState{parseKeywords(string(text)), is}
+	return nil
 }
 
 // bitsOf returns the bits of the given names, and those that have no letter
@@ -143,7 +130,9 @@ func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (
 		}
 	}
 	path := f.path(keywordsName)
-	f.loadKeywords()
+	if err := f.loadKeywords(); err != nil {
+		return 0, err
+	}
 	bits, missing := bitsOf(f.keywordNamesNow(), names)
 	if len(missing) == 0 || !create {
 		return bits, nil
@@ -158,7 +147,9 @@ func (f *Folder) keywordBits(ctx context.Context, names []string, create bool) (
 		return 0, err
 	}
 	defer lock.release()
-	f.loadKeywords()
+	if err := f.loadKeywords(); err != nil {
+		return 0, err
+	}
 	_, missing = bitsOf(f.keywordNamesNow(), names)
 	if err := f.addKeywords(lock, missing); err != nil {
 		if errors.Is(err, ErrKeywords) {
@@ -198,7 +189,7 @@ func (f *Folder) usedLetters() uint64 {
 func (f *Folder) writeKeywords(lock *dotlock, names []string) error {
 	path := f.path(keywordsName)
 	at := time.Now()
-	if last := time.Unix(0, f.keywords.mtime); at.Unix() <= last.Unix() {
+	if last := time.Unix(f.keywords.stamp.mtim.Unix()); at.Unix() <= last.Unix() {
 		at = last.Add(time.Second)
 	}
 	tmp := path + ".lock" // Dovecot's name for it
@@ -221,8 +212,7 @@ func (f *Folder) writeKeywords(lock *dotlock, names []string) error {
 	if err := file.Replace(path); err != nil {
 		return err
 	}
-	f.keywords.load(path)
-	return nil
+	return f.keywords.load(path)
 }
 
 // nameAll returns the names for a snapshot: a letter that messages have but

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"peyk/internal/status"
 )
@@ -91,18 +88,7 @@ func (m *MetaStore) Entries(scopes ...string) ([]MetaEntry, error) {
 }
 
 func (m *MetaStore) read() ([]MetaEntry, error) {
-	file, err := os.OpenFile(m.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, temporary("cannot read the metadata", m.path, err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxMetaFile+1))
-	if err == nil && len(text) > maxMetaFile {
-		err = os.ErrInvalid
-	}
+	text, _, err := readSmall(m.path, maxMetaFile)
 	if err != nil {
 		return nil, temporary("cannot read the metadata", m.path, err)
 	}

@@ -232,8 +232,7 @@ func (f *Folder) reconcile(s *scan, i int, r *change, a *adopted) {
 	m := s.messages.At(i)
 	same := r.kind == setDates || m.Flags == r.m.Flags && m.Keywords == r.m.Keywords
 	if !same && m.Flags == r.m.Flags && (m.Keywords^r.m.Keywords)&letterBits == 0 {
-		f.more.load(f.path(moreName), f.ids.header.validity)
-		if f.more.bits[m.UID] != r.m.Keywords&^letterBits {
+		if f.loadMore() != nil || f.more.bits[m.UID] != r.m.Keywords&^letterBits {
 			a.contra[m.UID] = true
 			return
 		}

@@ -36,42 +36,33 @@ type moreState struct {
 	lines    int               // of messages
 	validity uint32
 
-	ino   uint64
-	size  int64
-	mtime int64
+	stamp fileStamp
+	stale bool // changed here, whether or not the file was
 }
 
 func (k *moreState) unchanged(path string) bool {
-	var st unix.Stat_t
-	if unix.Lstat(path, &st) != nil {
-		return k.ino == 0
-	}
-	return st.Ino == k.ino && st.Size == k.size && st.Mtim.Nano() == k.mtime
+	is, err := stampFile(path)
+	return err == nil && is == k.stamp && !k.stale
 }
 
-// load reads the file if it has changed. One that cannot be read, or is of
-// another UIDVALIDITY, says nothing.
-func (k *moreState) load(path string, validity uint32) {
-	if k.unchanged(path) && (k.ino == 0 || k.validity == validity) {
-		return
+// load reads the file if it has changed. One of another UIDVALIDITY says
+// nothing. When it cannot be read, the state stays as it was, and nothing may
+// be written that follows from it.
+func (k *moreState) load(path string, validity uint32) error {
+	if k.unchanged(path) && (k.stamp == fileStamp{} || k.validity == validity) {
+		return nil
 	}
-	*k = moreState{validity: validity}
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	text, is, err := readSmall(path, maxMoreFile)
 	if err != nil {
-		return
+		return err
 	}
-	defer file.Close()
-	var st unix.Stat_t
-	if unix.Fstat(int(file.Fd()), &st) != nil || st.Size > maxMoreFile {
-		return
+	of := parseMore(string(text))
+	if of.validity != validity {
+		of = moreState{validity: validity}
 	}
-	text := make([]byte, st.Size)
-	n, _ := file.ReadAt(text, 0)
-	of := parseMore(string(text[:n]))
-	k.ino, k.size, k.mtime = st.Ino, st.Size, st.Mtim.Nano()
-	if of.validity == validity {
-		k.names, k.bits, k.lines = of.names, of.bits, of.lines
-	}
+	of.stamp = is
+	*k = of
+	return nil
 }
 
 // parseMore reads the file. A line that makes no sense, as one that a power
@@ -156,13 +147,26 @@ func (f *Folder) keywordNamesNow() []string {
 	return append(all, more...)
 }
 
-func (f *Folder) loadKeywords() {
-	f.keywords.load(f.path(keywordsName))
-	f.more.load(f.path(moreName), f.ids.header.validity)
+// loadMore reads the keywords without a letter if they have changed.
+func (f *Folder) loadMore() error {
+	return f.more.load(f.path(moreName), f.ids.header.validity)
+}
+
+// loadKeywords brings both lists of keywords up to date.
+func (f *Folder) loadKeywords() error { return f.loadNames(f.ids.header.validity) }
+
+// loadNames is loadKeywords before the uidlist has been read.
+func (f *Folder) loadNames(validity uint32) error {
+	err := f.keywords.load(f.path(keywordsName))
+	if err == nil {
+		err = f.more.load(f.path(moreName), validity)
+	}
+	return temporary("cannot read the keywords", f.dir, err)
 }
 
 // addMore gives bits without a letter to names, under the lock of the uidlist.
 func (f *Folder) addMore(lock *dotlock, names []string) error {
+	f.more.stale = true // until the file has them too
 	used, given := f.usedLetters(), uint64(0)
 	for _, name := range names {
 		i := f.freeBit(used)
@@ -174,8 +178,6 @@ func (f *Folder) addMore(lock *dotlock, names []string) error {
 			}
 		}
 		if i == maxBits {
-			f.more.ino = 1 // as the file has it
-			f.more.load(f.path(moreName), f.ids.header.validity)
 			return ErrKeywords
 		}
 		f.more.name(i, name)
@@ -228,10 +230,8 @@ func (f *Folder) rewriteMore(lock *dotlock) error {
 	}
 	f.more.validity = f.ids.header.validity
 	path := f.path(moreName)
-	err := f.host.o.Disk.ReplaceFile(path, f.more.format(), 0o600)
-	f.more.ino = 1 // whatever is there now: read it
-	f.more.load(path, f.ids.header.validity)
-	return err
+	f.more.stale = true
+	return errors.Join(f.host.o.Disk.ReplaceFile(path, f.more.format(), 0o600), f.loadMore())
 }
 
 // moreBits is what a message has of keywords without a letter.
@@ -243,7 +243,9 @@ type moreBits struct {
 // saveMore makes keywords without a letter durable.
 func (f *Folder) saveMore(lock *dotlock, changes []moreBits) error {
 	path := f.path(moreName)
-	f.more.load(path, f.ids.header.validity)
+	if err := f.loadMore(); err != nil {
+		return err
+	}
 	var lines []byte
 	for _, c := range changes {
 		if f.more.bits[c.uid] != c.bits&^letterBits {
@@ -256,10 +258,11 @@ func (f *Folder) saveMore(lock *dotlock, changes []moreBits) error {
 	if f.more.bits == nil {
 		f.more.bits = make(map[uint32]uint64)
 	}
+	f.more.stale = true
 	for _, c := range changes {
 		f.more.set(c.uid, c.bits&^letterBits)
 	}
-	if f.more.ino == 0 || f.more.lines > 2*len(f.more.bits)+64 || !endsLine(path) {
+	if (f.more.stamp == fileStamp{}) || f.more.lines > 2*len(f.more.bits)+64 || !endsLine(path) {
 		return f.rewriteMore(lock)
 	}
 	if !lock.held() {
@@ -269,9 +272,7 @@ func (f *Folder) saveMore(lock *dotlock, changes []moreBits) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(f.host.o.Disk.Append(file, lines), file.Close())
-	f.more.load(path, f.ids.header.validity)
-	return err
+	return errors.Join(f.host.o.Disk.Append(file, lines), file.Close(), f.loadMore())
 }
 
 // endsLine reports whether a file ends with a whole line.
@@ -291,10 +292,12 @@ func endsLine(path string) bool {
 }
 
 // applyMore gives messages the keywords that the file says they have.
-func (f *Folder) applyMore(s *scan) {
-	f.more.load(f.path(moreName), f.ids.header.validity)
+func (f *Folder) applyMore(s *scan) error {
+	if err := f.loadMore(); err != nil {
+		return err
+	}
 	if len(f.more.bits) == 0 && f.usedLetters()&^letterBits == 0 {
-		return
+		return nil
 	}
 	for i, m := range s.messages.All() {
 		bits := f.more.bits[m.UID]
@@ -303,4 +306,5 @@ func (f *Folder) applyMore(s *scan) {
 			s.messages.edit(i).Keywords = m.Keywords&letterBits | bits
 		}
 	}
+	return nil
 }

@@ -161,3 +161,40 @@ func FuzzMoreKeywords(f *testing.F) {
 		}
 	})
 }
+
+// A file that cannot be read for a moment is not an empty one: a keyword that
+// was added then would be written without the names and bits of the others.
+func TestUnreadableKeywordsRefuseChanges(t *testing.T) {
+	for _, name := range []string{keywordsName, moreName} {
+		t.Run(name, func(t *testing.T) {
+			a, f, names := manyKeywords(t)
+			refresh(t, f)
+			path := a.Root() + "/" + name
+			must(t, os.Rename(path, path+".away"))
+			must(t, os.Symlink(name+".away", path)) // opens for nobody, root or not
+
+			if err := storeIn(f, []uint32{1}, Add, 0, []string{"fresh"}); err == nil {
+				t.Error("a keyword was added beside ones that cannot be read")
+			}
+			if err := storeIn(f, []uint32{1}, Remove, 0, []string{"k28"}); err == nil {
+				t.Error("a keyword was removed from ones that cannot be read")
+			}
+			if _, err := f.Append(0, []string{"fresh"}, time.Time{}, text("y")); err == nil {
+				t.Error("a message was appended with a keyword beside ones that cannot be read")
+			}
+			other := openFolder(t, openAccount(t, newTestHost(t), a.Root()), Inbox)
+			if _, err := other.Refresh(t.Context()); err == nil {
+				t.Error("another process read the folder without its keywords")
+			}
+
+			must(t, os.Rename(path+".away", path))
+			must(t, storeIn(other, []uint32{2}, Add, 0, []string{"fresh"}))
+			for i, want := range [][]string{names, append(slices.Clone(names), "fresh"), names} {
+				s := refresh(t, other)
+				if got := s.keywordNames(s.Messages.At(i)); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+					t.Errorf("message %d has %q, wants %q", i+1, got, want)
+				}
+			}
+		})
+	}
+}

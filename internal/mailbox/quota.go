@@ -54,8 +54,14 @@ func parseMaildirsize(text string) (u usage, ok bool) {
 	return u, u.lines > 0 && u.bytes >= 0 && u.messages >= 0
 }
 
-// parseQuota reads "1000000S,1000C".
+// parseQuota reads the first line of maildirsize, "1000000S,1000C".
 func parseQuota(s string) (q Quota, ok bool) {
+	q, ok = parseLimits(s)
+	return q, ok && q.Mailboxes == 0
+}
+
+// parseLimits reads "1000000S,1000C,100M".
+func parseLimits(s string) (q Quota, ok bool) {
 	for part := range strings.SplitSeq(strings.TrimSpace(s), ",") {
 		if part == "" {
 			continue
@@ -69,6 +75,8 @@ func parseQuota(s string) (q Quota, ok bool) {
 			q.Bytes = n
 		case 'C':
 			q.Messages = n
+		case 'M':
+			q.Mailboxes = n
 		default:
 			return q, false
 		}

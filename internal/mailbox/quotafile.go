@@ -1,11 +1,9 @@
 package mailbox
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"peyk/internal/status"
@@ -17,17 +15,19 @@ import (
 // name is not limited.
 const quotaName = "peyk-quota"
 
+const maxQuotaFile = 200
+
 // effective returns the limits of an account for which the user database
 // says q.
 func (h *Host) effective(root string, q Quota) (Quota, error) {
-	text, _, err := readMaildirsize(filepath.Join(root, quotaName))
-	if errors.Is(err, os.ErrNotExist) {
-		return q, nil
-	}
+	text, is, err := readSmall(filepath.Join(root, quotaName), maxQuotaFile)
 	if err != nil {
 		return q, temporary("cannot read the quota", root, err)
 	}
-	set, ok := parseQuotaFile(text)
+	if (is == fileStamp{}) {
+		return q, nil
+	}
+	set, ok := parseQuotaFile(string(text))
 	if !ok {
 		return q, temporary("cannot read the quota", filepath.Join(root, quotaName), os.ErrInvalid)
 	}
@@ -39,26 +39,7 @@ func parseQuotaFile(text string) (q Quota, ok bool) {
 	if !ok {
 		return q, false
 	}
-	for part := range strings.SplitSeq(line, ",") {
-		if part == "" {
-			continue
-		}
-		n, err := strconv.ParseInt(part[:len(part)-1], 10, 64)
-		if err != nil || n < 0 {
-			return q, false
-		}
-		switch part[len(part)-1] {
-		case 'S':
-			q.Bytes = n
-		case 'C':
-			q.Messages = n
-		case 'M':
-			q.Mailboxes = n
-		default:
-			return q, false
-		}
-	}
-	return q, true
+	return parseLimits(line)
 }
 
 // Limits returns the limits that hold for the account now.

@@ -106,7 +106,9 @@ func (f *Folder) rescan(ctx context.Context, readOnly bool) error {
 }
 
 func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
-	f.keywords.load(f.path(keywordsName))
+	if err := f.keywords.load(f.path(keywordsName)); err != nil {
+		return err
+	}
 	s, err := f.expected()
 	if err != nil {
 		return err
@@ -119,7 +121,9 @@ func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
 	if err := f.identify(ctx, s); err != nil {
 		return err
 	}
-	f.applyMore(s)
+	if err := f.applyMore(s); err != nil {
+		return err
+	}
 	f.remember(s)
 	f.forget(s, gone)
 	if !readOnly {

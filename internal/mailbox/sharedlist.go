@@ -2,14 +2,9 @@ package mailbox
 
 import (
 	"context"
-	"errors"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // SharedName is the file in the mail root that says who shares folders, and
@@ -27,7 +22,7 @@ type SharedList struct {
 	path string
 
 	mu    sync.Mutex
-	stamp aclStamp
+	stamp fileStamp
 	lines []sharedLine
 }
 
@@ -56,26 +51,11 @@ func (l *SharedList) Owners(w Who) ([]string, error) {
 func (l *SharedList) read() ([]sharedLine, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	file, err := os.OpenFile(l.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, temporary("cannot read the list of shared folders", l.path, err)
-	}
-	defer file.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
-		return nil, temporary("cannot read the list of shared folders", l.path, err)
-	}
-	stamp := aclStamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
-	if l.lines != nil && stamp == l.stamp {
+	stamp, err := stampFile(l.path)
+	if err == nil && stamp == l.stamp {
 		return l.lines, nil
 	}
-	text, err := io.ReadAll(io.LimitReader(file, maxShared+1))
-	if err == nil && len(text) > maxShared {
-		err = os.ErrInvalid
-	}
+	text, stamp, err := readSmall(l.path, maxShared)
 	if err != nil {
 		return nil, temporary("cannot read the list of shared folders", l.path, err)
 	}

@@ -2,15 +2,10 @@ package mailbox
 
 import (
 	"context"
-	"errors"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 
 	"peyk/internal/status"
 )
@@ -30,15 +25,7 @@ const (
 // SubscribedOthers lists the mailboxes of other users that are subscribed.
 func (a *Account) SubscribedOthers() ([]string, error) {
 	path := filepath.Join(a.root, otherSubscriptionsName)
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, temporary("cannot read the subscriptions", path, err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxOtherSubscriptions))
+	text, _, err := readSmall(path, maxOtherSubscriptions)
 	if err != nil {
 		return nil, temporary("cannot read the subscriptions", path, err)
 	}
