@@ -129,10 +129,7 @@ func (a *Account) Delete(name string) error {
 	if err := os.RemoveAll(trash); err != nil {
 		a.host.trouble("cannot remove what is left of a deleted folder", trash, err)
 	}
-	if _, ok := a.specialUses()[name]; ok {
-		return a.setSpecialUse(func(uses map[string]string) { delete(uses, name) })
-	}
-	return nil
+	return a.setSpecialUse(func(uses map[string]string) { delete(uses, name) })
 }
 
 // weigh counts a folder for maildirsize, if there is one.

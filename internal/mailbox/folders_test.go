@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -210,5 +211,34 @@ func TestLockDrop(t *testing.T) {
 func TestUIDL(t *testing.T) {
 	if got := UIDL(26, 1275660208); got != fmt.Sprintf("%08x%08x", 26, 1275660208) || got != "0000001a4c0907b0" {
 		t.Fatal(got)
+	}
+}
+
+// Uses that cannot be read for a moment are not none, and two processes that
+// give uses at once keep both.
+func TestSpecialUsesAreNotLost(t *testing.T) {
+	_, a, _ := newInbox(t)
+	other := openAccount(t, newTestHost(t), a.Root())
+	must(t, a.Create("Old mail", `\Archive`))
+	path := a.Root() + "/" + specialUseName
+	must(t, os.Rename(path, path+".away"))
+	must(t, os.Symlink(specialUseName+".away", path)) // opens for nobody
+	if err := other.Create("Bin", `\Trash`); err == nil {
+		t.Error("a use was given beside ones that cannot be read")
+	}
+	must(t, os.Rename(path+".away", path))
+	var both sync.WaitGroup
+	for use, who := range map[string]*Account{`\Junk`: a, `\Drafts`: other} {
+		both.Go(func() {
+			for i := range 20 {
+				if err := who.Create(fmt.Sprint(use[1:], i), use); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	both.Wait()
+	if uses := a.specialUses(); len(uses) != 41 || uses["Old mail"] != `\Archive` {
+		t.Errorf("%d uses are left: %v", len(uses), uses)
 	}
 }

@@ -1,8 +1,8 @@
 package mailbox
 
 import (
+	"context"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +14,8 @@ import (
 // "\Sent<TAB>Sent Items" for each folder with a use that its name does not
 // tell. The name is in modified UTF-7.
 const specialUseName = "peyk-special-use"
+
+const maxSpecialUse = 4 << 20
 
 // uses are those of RFC 6154 §2, each with the name that means it.
 var uses = [...]struct{ use, name string }{
@@ -54,36 +56,53 @@ func formatSpecialUse(m map[string]string) []byte {
 	return []byte(b.String())
 }
 
-// specialUses returns the folders whose use is on file.
+// specialUses returns the folders whose use is on file, as far as it can be
+// read: whoever only lists folders does without.
 func (a *Account) specialUses() map[string]string {
-	text, err := os.ReadFile(filepath.Join(a.root, specialUseName))
-	if err != nil {
-		return nil
-	}
-	return parseSpecialUse(string(text))
+	uses, _ := a.readSpecialUses()
+	return uses
 }
 
-// setSpecialUse changes the file. a.mu is held.
+func (a *Account) readSpecialUses() (map[string]string, error) {
+	path := filepath.Join(a.root, specialUseName)
+	text, _, err := readSmall(path, maxSpecialUse)
+	return parseSpecialUse(string(text)), temporary("cannot read the uses of folders", path, err)
+}
+
+// setSpecialUse changes the file, if the change changes anything.
 func (a *Account) setSpecialUse(change func(uses map[string]string)) error {
-	m := a.specialUses()
-	if m == nil {
-		m = make(map[string]string)
+	if _, changed, err := a.changedUses(change); err != nil || !changed {
+		return err // on a full disk no lock can be had, but a folder deleted
 	}
-	change(m)
-	err := a.host.o.Disk.ReplaceFile(filepath.Join(a.root, specialUseName), formatSpecialUse(m), 0o600)
-	return temporary("cannot save the use of the folder", a.root, err)
+	path := filepath.Join(a.root, specialUseName)
+	lock, err := a.host.locks.lock(context.Background(), path+".lock", path)
+	if err != nil {
+		return temporary("cannot lock the uses of folders", path, err)
+	}
+	defer lock.release()
+	uses, changed, err := a.changedUses(change)
+	if err != nil || !changed {
+		return err
+	}
+	err = a.host.o.Disk.ReplaceFile(path, formatSpecialUse(uses), 0o600)
+	return temporary("cannot save the use of the folder", path, err)
+}
+
+func (a *Account) changedUses(change func(uses map[string]string)) (uses map[string]string, changed bool, err error) {
+	was, err := a.readSpecialUses()
+	if err != nil {
+		return nil, false, err
+	}
+	uses = maps.Clone(was)
+	change(uses)
+	return uses, !maps.Equal(was, uses), nil
 }
 
 // renameUses lets uses follow a folder and those below it.
 func (a *Account) renameUses(old, new string) error {
-	stored := a.specialUses()
-	affected := func(name string) bool { return name == old || below(name, old) }
-	if !slices.ContainsFunc(slices.Collect(maps.Keys(stored)), affected) {
-		return nil
-	}
 	return a.setSpecialUse(func(m map[string]string) {
 		for name, use := range maps.Clone(m) {
-			if affected(name) {
+			if name == old || below(name, old) {
 				delete(m, name)
 				m[new+strings.TrimPrefix(name, old)] = use
 			}
