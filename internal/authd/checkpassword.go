@@ -99,14 +99,11 @@ func checkOne(c *control.Config, in io.Reader) (dovecotauth.User, int) {
 	}
 	s := New(c, Options{Log: new(eventlog.Log)})
 	ctx := context.Background()
-	user, err := s.claim(credentials{authcid: f[0], password: f[1]}, nil, s.settings.Load())
-	if err == nil {
-		err = s.check(ctx, user, f[1], netip.Addr{}, netip.Prefix{}, s.options.Log)
-	}
-	if err != nil {
+	a := s.begin("checkpassword", netip.Addr{}, s.options.Log)
+	if err := a.password(ctx, credentials{authcid: f[0], password: f[1]}); err != nil {
 		return dovecotauth.User{}, codeOf(err)
 	}
-	u, found, err := s.User(ctx, "checkpassword", user.String())
+	u, found, err := s.User(ctx, "checkpassword", a.user.String())
 	if err != nil || !found {
 		return dovecotauth.User{}, notNow
 	}

@@ -2,7 +2,6 @@ package authd
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"peyk/internal/address"
@@ -13,12 +12,6 @@ import (
 // maxResponse is the longest SASL response that is looked at, in octets: two
 // names and a password (RFC 4616 §2).
 const maxResponse = 2*255 + passhash.MaxPassword + 2
-
-// errMalformed is a response that does not have the shape of its mechanism.
-var errMalformed = errors.New("malformed")
-
-// errMechanism is a mechanism that was not offered.
-var errMechanism = errors.New("mechanism")
 
 // credentials are what a login claims.
 type credentials struct {
@@ -31,17 +24,6 @@ func (c credentials) String() string { return c.authcid }
 
 // GoString is String, for the same reason.
 func (c credentials) GoString() string { return c.authcid }
-
-// readCredentials runs the mechanism's dialogue.
-func readCredentials(ctx context.Context, r *dovecotauth.Request) (credentials, error) {
-	switch r.Mech {
-	case "PLAIN":
-		return readPlain(ctx, r)
-	case "LOGIN":
-		return readLogin(ctx, r)
-	}
-	return credentials{}, errMechanism
-}
 
 // readPlain reads PLAIN: one response of three parts (RFC 4616 §2).
 func readPlain(ctx context.Context, r *dovecotauth.Request) (credentials, error) {
@@ -59,11 +41,11 @@ func readPlain(ctx context.Context, r *dovecotauth.Request) (credentials, error)
 // the password, where RFC 4616 forbids it.
 func parsePlain(response []byte) (credentials, error) {
 	if len(response) > maxResponse {
-		return credentials{}, errMalformed
+		return credentials{}, malformed
 	}
 	f := strings.Split(string(response), "\x00")
 	if len(f) != 3 {
-		return credentials{}, errMalformed
+		return credentials{}, malformed
 	}
 	return credentials{f[0], f[1], f[2]}, nil
 }
@@ -82,7 +64,7 @@ func readLogin(ctx context.Context, r *dovecotauth.Request) (c credentials, err 
 		return c, err
 	}
 	if len(name)+len(password) > maxResponse || strings.ContainsRune(string(name)+string(password), 0) {
-		return c, errMalformed
+		return c, malformed
 	}
 	return credentials{authcid: string(name), password: string(password)}, nil
 }

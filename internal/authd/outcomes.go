@@ -5,12 +5,16 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"sync"
 	"time"
 )
 
 // maxOutcomes is the most logins that are remembered.
 const maxOutcomes = 10000
+
+// errUnfinished is a computation that ended without a result.
+var errUnfinished = errors.New("the computation did not end")
 
 // outcomes remembers for a short while which passwords were right and which
 // were wrong. Its keys are HMACs, under a key that never leaves the process,
