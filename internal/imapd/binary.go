@@ -238,7 +238,7 @@ func (in *intake) binary(o imap.AppendOptions, h literalHead, after func() error
 	}
 	return in.put(o, func(w io.Writer) error {
 		bounded := &boundedWriter{w: w, limit: in.s.limits.MessageSize}
-		return encodeBinary(bounded, file, h.size)
+		return stored(encodeBinary(bounded, file, h.size))
 	})
 }
 

@@ -165,7 +165,7 @@ func (s *session) copySection(w io.Writer, l *letter, sec *section) (found bool,
 		if err != nil || !ok {
 			return ok, stored(err)
 		}
-		return true, writeWithin(w, fields, sec.Partial)
+		return true, stored(writeWithin(w, fields, sec.Partial))
 	}
 	span, ok, err := l.find(sec)
 	if err != nil || !ok {
@@ -181,7 +181,7 @@ func (s *session) copySection(w io.Writer, l *letter, sec *section) (found bool,
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return true, err
+	return true, stored(err) // none is one of the connection
 }
 
 func writeWithin(w io.Writer, data []byte, partial *imap.SectionPartial) error {

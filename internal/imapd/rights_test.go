@@ -28,9 +28,18 @@ func sharer(t *testing.T, ts *testServer, login string) *speaker {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	c := &speaker{t: t, conn: conn, in: bufio.NewReader(conn)}
-	c.in.ReadString('\n')
+	c := lineClient(t, conn)
 	c.must("LOGIN " + login)
+	return c
+}
+
+// lineClient takes the greeting.
+func lineClient(t *testing.T, conn net.Conn) *speaker {
+	t.Helper()
+	c := &speaker{t: t, conn: conn, in: bufio.NewReader(conn)}
+	if _, err := c.in.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
 	return c
 }
 
