@@ -48,7 +48,9 @@ func (s *session) fetch(p *parser) (reply, error) {
 	gone := 0
 	var read []uint32
 	if r.vanished {
-		s.sendVanishedSince(set, r.ChangedSince, nil)
+		if err := s.sendVanishedSince(set, r.ChangedSince, nil); err != nil {
+			return reply{}, err
+		}
 	}
 	err = s.eachFetched(in, r, func(i int, a *mailbox.Facts, err error) error {
 		if err == nil {
@@ -188,6 +190,9 @@ func (s *session) fetchSections(l *letter, a *mailbox.Facts, r *request) error {
 			continue
 		}
 		if err := s.sendSection(l, &r.sections[i]); err != nil {
+			return err
+		}
+		if err := s.relieve(); err != nil { // a hundred headers are much
 			return err
 		}
 	}

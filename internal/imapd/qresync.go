@@ -158,7 +158,9 @@ func (s *session) resync(r *resync) error {
 	if known == nil {
 		known = imap.SeqSet{{Start: 1, Stop: math.MaxUint32}}
 	}
-	s.sendVanishedSince(known, r.modSeq, r)
+	if err := s.sendVanishedSince(known, r.modSeq, r); err != nil {
+		return err
+	}
 	return byUID(s.sel.view, known).each(func(i int) error {
 		if s.sel.view.At(i).ModSeq > r.modSeq {
 			s.sendFlags(i)
@@ -213,7 +215,7 @@ func (n *setWalk) next() (uint32, bool) {
 // mod-sequence. When the folder does not remember as much, these are all UIDs
 // that no message has (RFC 7162 §3.2.6), but for those that the client has
 // been shown to know of.
-func (s *session) sendVanishedSince(set imap.SeqSet, since uint64, r *resync) {
+func (s *session) sendVanishedSince(set imap.SeqSet, since uint64, r *resync) error {
 	view := s.sel.view
 	last := s.sel.snap.UIDNext - 1
 	gone, complete := s.sel.folder.Vanished(since)
@@ -233,8 +235,7 @@ func (s *session) sendVanishedSince(set imap.SeqSet, since uint64, r *resync) {
 		for _, one := range ranges {
 			missing(view, one.Start, min(one.Stop, last), add)
 		}
-		s.sendEarlier(out)
-		return
+		return s.sendEarlier(out)
 	}
 	at := 0
 	for _, uid := range gone {
@@ -249,7 +250,7 @@ func (s *session) sendVanishedSince(set imap.SeqSet, since uint64, r *resync) {
 			add(uid, uid)
 		}
 	}
-	s.sendEarlier(out)
+	return s.sendEarlier(out)
 }
 
 // above returns what of the ranges is beyond a number.
@@ -285,18 +286,22 @@ func missing(view mailbox.List, first, last uint32, add func(from, to uint32)) {
 // maxVanished bounds the ranges of one VANISHED, so that no line is endless.
 const maxVanished = 1000
 
-func (s *session) sendEarlier(set imap.SeqSet) {
+func (s *session) sendEarlier(set imap.SeqSet) error {
 	for len(set) > 0 {
 		n := min(len(set), maxVanished)
 		s.out = append(s.out, "* VANISHED (EARLIER) "...)
 		s.out = append(appendRanges(s.out, set[:n]), "\r\n"...)
 		set = set[n:]
+		if err := s.relieve(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // sendVanished sends messages of the view that are gone now, ascending
 // (RFC 7162 §3.2.10.2).
-func (s *session) sendVanished(uids []uint32) {
+func (s *session) sendVanished(uids []uint32) error {
 	if len(uids) > 0 && s.on.has(qresync) {
 		s.owes = true
 	}
@@ -305,7 +310,11 @@ func (s *session) sendVanished(uids []uint32) {
 		s.out = append(s.out, "* VANISHED "...)
 		s.out = append(appendSet(s.out, uids[:n]), "\r\n"...)
 		uids = uids[n:]
+		if err := s.relieve(); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 func appendRanges(dst []byte, set imap.SeqSet) []byte {

@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sort"
@@ -73,7 +74,9 @@ func (s *session) announce(a announcement) error {
 		s.removeGone(snap.Messages)
 	}
 	m.merge()
-	s.sendVanished(m.gone)
+	if err := cmp.Or(m.failed, s.sendVanished(m.gone)); err != nil {
+		return err
+	}
 	sel.view, sel.snap, sel.behind, sel.last = m.result(), snap, m.differs, a
 	if !m.differs {
 		sel.synced = snap.HighestModSeq
@@ -134,6 +137,7 @@ type merger struct {
 	dropped  int      // announced as expunged
 	gone     []uint32 // of these, for VANISHED
 	changed  []int    // indexes into the new view
+	failed   error    // of the connection
 }
 
 func (m *merger) merge() {
@@ -166,6 +170,7 @@ func (m *merger) vanished(i int) {
 		m.gone = append(m.gone, m.old.At(i).UID)
 	} else {
 		m.s.untagged(strconv.Itoa(i-m.dropped+1), " EXPUNGE")
+		m.failed = cmp.Or(m.failed, m.s.relieve())
 	}
 	m.s.forget(m.old.At(i).UID)
 	m.dropped++
