@@ -29,6 +29,7 @@ type aclTarget struct {
 	wire     string // as the client wrote it
 	id       string // as the list has it
 	negative bool
+	gains    bool // it is to get rights
 }
 
 // myRights: RFC 4314 §3.5.
@@ -158,6 +159,7 @@ func (s *session) setACL(p *parser) (reply, error) {
 	if !ok {
 		return reply{}, bad("unknown right") // RFC 4314 §3.1
 	}
+	who.gains = !who.negative && rights != 0 && !strings.HasPrefix(mod, "-")
 	return reply{}, s.changeACL(name, who, func(l *mailbox.ACL, t aclTarget) {
 		e, known := l.Get(t.id, t.negative)
 		if !known && t.id == "owner" && !t.negative {
@@ -199,6 +201,11 @@ func (s *session) changeACL(name string, who aclTarget, change func(*mailbox.ACL
 	if err != nil {
 		return err
 	}
+	if shared := s.sharedList(pl); shared != nil && who.gains {
+		if err := shared.Admits(pl.account, who.id); err != nil {
+			return stored(err)
+		}
+	}
 	if err := pl.account.ChangeACL(pl.folder, func(l *mailbox.ACL) {
 		if who.id == "owner" {
 			l.Adopt(s.ownerOf(pl), who.negative)
@@ -211,11 +218,20 @@ func (s *session) changeACL(name string, who aclTarget, change func(*mailbox.ACL
 }
 
 func (s *session) noteShared(pl place) error {
-	owner := s.ownerOf(pl)
-	if s.o.Shared == nil || owner == "" {
+	shared := s.sharedList(pl)
+	if shared == nil {
 		return nil
 	}
-	return stored(s.o.Shared.Update(owner, pl.account))
+	return stored(shared.Update(s.ownerOf(pl), pl.account))
+}
+
+// sharedList is where it stands with whom the owner of a mailbox shares; nil
+// where that is not noted.
+func (s *session) sharedList(pl place) *mailbox.SharedList {
+	if s.ownerOf(pl) == "" {
+		return nil
+	}
+	return s.o.Shared
 }
 
 // aclID returns an identifier as the list has it.

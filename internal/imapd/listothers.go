@@ -17,11 +17,7 @@ func (s *session) addOthers(l *listing, t *listTree) error {
 	if err != nil {
 		return err
 	}
-	owners, err := s.owners(l, names)
-	if err != nil {
-		return err
-	}
-	for _, owner := range owners {
+	for _, owner := range s.owners(l, names) {
 		if err := s.addOwner(owner, t); err != nil {
 			return err
 		}
@@ -52,12 +48,12 @@ func (l *listing) reaches(prefix string) bool {
 // owners returns the users whose mailboxes may be visible: those on the list
 // of shared folders and, should that be out of date, those that a pattern or
 // a subscription names.
-func (s *session) owners(l *listing, subscribed []string) ([]string, error) {
+func (s *session) owners(l *listing, subscribed []string) []string {
 	var owners []string
 	if s.o.Shared != nil {
 		var err error
 		if owners, err = s.o.Shared.Owners(s.who(nil)); err != nil {
-			return nil, err
+			s.log.Event(eventlog.Trouble, "reason", "cannot list the folders of other users", "error", err) // one's own are listed all the same
 		}
 	}
 	for _, pattern := range l.patterns {
@@ -70,7 +66,7 @@ func (s *session) owners(l *listing, subscribed []string) ([]string, error) {
 			owners = append(owners, owner)
 		}
 	}
-	return owners, nil
+	return owners
 }
 
 // addOwner adds what the user may see of an account. RFC 4314 §4: what he may

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -246,5 +247,56 @@ func TestMailboxIDSurvivesRename(t *testing.T) {
 	lines = c.must("CREATE foo")
 	if got := id(lines[len(lines)-1]); got == foo {
 		t.Error("an id came back")
+	}
+}
+
+// TestNobodyFillsTheListOfSharedFolders: what one user does to the file that
+// all users' LIST reads stays within bounds, and a file that cannot be read
+// hides nobody's own mailboxes.
+func TestNobodyFillsTheListOfSharedFolders(t *testing.T) {
+	ts := startServer(t, map[string]string{"imap-plaintext-login": "127.0.0.0/8"})
+	account, err := ts.host.Open(filepath.Join(ts.dir, "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(account.Close)
+	for folder := range 2 {
+		name := fmt.Sprint("f", folder)
+		if err := account.Create(name, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := account.ChangeACL(name, func(l *mailbox.ACL) {
+			for i := range 500 {
+				l.Set(mailbox.ACLEntry{ID: fmt.Sprintf("user=%d.%d", folder, i), Rights: mailbox.RightLookup})
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	alice, bob := sharer(t, ts, "alice secret"), sharer(t, ts, `bob "pass word\"\\"`)
+	for command, want := range map[string]string{
+		"SETACL INBOX one.more lr":   "NO [LIMIT] ",
+		"SETACL f0 bob r":            "NO [LIMIT] ",
+		"SETACL f0 0.7 lrs":          "OK ",
+		"SETACL INBOX -one.more r":   "OK ",
+		"SETACL INBOX one.more -lr":  "OK ",
+		"SETACL INBOX one.more \"\"": "OK ",
+		"DELETEACL INBOX -one.more":  "OK ",
+		"SETACL INBOX alice lrswipk": "OK ",
+	} {
+		if tagged, _ := alice.do(command); !strings.HasPrefix(tagged, want) {
+			t.Errorf("%s: %s, want %s", command, tagged, want)
+		}
+	}
+	alice.must("DELETEACL f1 1.1")
+	alice.must("SETACL f0 bob lr")
+	if lines := strings.Join(bob.must(`LIST "" *`), "\n"); !strings.Contains(lines, "user/alice/f0") {
+		t.Errorf("bob sees %s", lines)
+	}
+	if err := os.Truncate(filepath.Join(ts.dir, mailbox.SharedName), 17<<20); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Join(bob.must(`LIST "" *`), "\n"); !strings.Contains(lines, " INBOX") {
+		t.Errorf("bob sees %s", lines)
 	}
 }

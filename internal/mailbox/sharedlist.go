@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"peyk/internal/status"
 )
 
 // SharedName is the file in the mail root that says who shares folders, and
@@ -13,8 +15,12 @@ import (
 // by each folder's own list. mailctl(8) acl rebuild makes it anew.
 const SharedName = "peyk-shared"
 
-// maxShared bounds the file.
-const maxShared = 16 << 20
+// maxShared bounds the file, and maxSharedIDs what one owner may take of it:
+// nobody fills it for all.
+const (
+	maxShared    = 16 << 20
+	maxSharedIDs = 1000
+)
 
 // A SharedList is that file.
 type SharedList struct {
@@ -75,7 +81,18 @@ func parseShared(text string) []sharedLine {
 	return lines
 }
 
-// Update lists an owner's folders as they are shared now.
+// Admits returns an error that wraps ErrLimit when the owner of an account
+// shares with so many already that an identifier must not come to them.
+func (l *SharedList) Admits(a *Account, id string) error {
+	ids, err := a.sharedWith()
+	if err != nil || len(ids) < maxSharedIDs || id == "owner" || slices.Contains(ids, id) {
+		return err
+	}
+	return status.Newf(552, "5.3.4", "cannot share folders with more than %d users and groups", maxSharedIDs).Because(l.path, ErrLimit)
+}
+
+// Update lists an owner's folders as they are shared now. Of more than
+// maxSharedIDs identifiers, which others wrote, it lists the first.
 func (l *SharedList) Update(owner string, a *Account) error {
 	ids, err := a.sharedWith()
 	if err != nil {
@@ -83,7 +100,7 @@ func (l *SharedList) Update(owner string, a *Account) error {
 	}
 	return l.change(func(lines []sharedLine) []sharedLine {
 		lines = slices.DeleteFunc(lines, func(line sharedLine) bool { return line.owner == owner })
-		for _, id := range ids {
+		for _, id := range ids[:min(len(ids), maxSharedIDs)] {
 			lines = append(lines, sharedLine{owner, id})
 		}
 		return lines
@@ -128,6 +145,9 @@ func (l *SharedList) change(f func([]sharedLine) []sharedLine) error {
 	var b strings.Builder
 	for _, line := range now {
 		b.WriteString(line.owner + "\t" + line.id + "\n")
+	}
+	if b.Len() > maxShared { // it could not be read again, by nobody
+		return status.New(452, "4.3.1", "cannot list who shares folders with whom: the list is full").Because(l.path, ErrLimit)
 	}
 	err = l.host.replaceOwned(l.path, []byte(b.String()))
 	return temporary("cannot save the list of shared folders", l.path, err)
