@@ -80,6 +80,8 @@ func (a *Addition) commit() ([]uint32, error) {
 	if f.gone.Load() {
 		return nil, noFolder(f.name)
 	}
+	t := f.host.tally(f.account.root, f.account.Quota())
+	defer t.done()
 	uids, err := f.add(context.Background(), a.items)
 	if err != nil {
 		return nil, err

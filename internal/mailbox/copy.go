@@ -97,6 +97,14 @@ func (f *Folder) transferOnce(uids []uint32, dst *Folder, t transfer) (src, dstU
 			return nil, nil, err
 		}
 	}
+	if charged {
+		to := dst.host.tally(dst.account.root, dst.account.Quota())
+		defer to.done()
+	}
+	if charged && t.move {
+		from := f.host.tally(f.account.root, f.account.Quota())
+		defer from.done()
+	}
 	dstUIDs, err = dst.add(ctx, items)
 	if t.move {
 		own.done()

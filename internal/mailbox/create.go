@@ -114,8 +114,9 @@ func (a *Account) Delete(name string) error {
 	if err != nil {
 		return err
 	}
-	bytes, messages := a.weigh(dir)
 	trash := filepath.Join(a.root, "tmp", unique)
+	t := a.host.tally(a.root, a.quota)
+	defer t.done()
 	if err := a.host.o.Disk.MoveUnsynced(dir, trash); err != nil {
 		return temporary("cannot delete the folder", dir, err)
 	}
@@ -125,6 +126,7 @@ func (a *Account) Delete(name string) error {
 	}
 	a.vanish(dir)
 	a.host.forgetCaches(dir)
+	bytes, messages := a.weigh(trash)
 	a.host.countQuota(a.root, -bytes, -messages)
 	if err := os.RemoveAll(trash); err != nil {
 		a.host.trouble("cannot remove what is left of a deleted folder", trash, err)

@@ -49,6 +49,12 @@ func (h *Host) deliver(drops []drop, write func(io.Writer) error) {
 		}
 	}
 	for i := range drops {
+		if d := &drops[i]; d.err == nil {
+			t := h.tally(d.Root, d.Quota)
+			defer t.done()
+		}
+	}
+	for i := range drops {
 		if d := &drops[i]; i != carrier && d.err == nil {
 			d.err = h.linkInto(d, w)
 		}

@@ -163,6 +163,8 @@ func readMaildirsize(path string) (text string, at time.Time, err error) {
 func (h *Host) recalculate(root string, q Quota) (usage, error) {
 	q.Mailboxes = 0
 	u := usage{limit: q, lines: 1}
+	t := h.lockTally(root, unix.LOCK_EX)
+	defer t.done()
 	dirs, err := folderDirs(root)
 	if err != nil {
 		return u, err

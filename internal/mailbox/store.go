@@ -199,6 +199,8 @@ func (f *Folder) expunge(uids []uint32) error {
 	if err := f.ready(ctx); err != nil {
 		return err
 	}
+	t := f.host.tally(f.account.root, f.account.Quota())
+	defer t.done()
 	var bytes, count int64
 	err := f.each(ctx, uids, func(own *ownChange, s *scan, i int) error {
 		m, path := s.messages.At(i), s.messages.path(i)
