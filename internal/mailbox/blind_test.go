@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"peyk/internal/eventlog"
 )
@@ -37,12 +37,13 @@ func (l *lockedBuffer) String() string {
 // there is no instance (EMFILE), or it takes no more watches (ENOSPC); one
 // that is closed refuses them all.
 func TestNewsWithoutInotify(t *testing.T) {
-	full, err := fsnotify.NewWatcher()
+	full, err := newInotify()
 	if err != nil {
 		t.Skip("no inotify at all: ", err)
 	}
-	full.Close()
-	for name, fs := range map[string]*fsnotify.Watcher{"no instance": nil, "no watches": full} {
+	unix.Close(full.fd)
+	full.fd = -1
+	for name, fs := range map[string]*inotify{"no instance": nil, "no watches": full} {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)
 			h := newTestHost(t, func(o *Options) { o.Log = eventlog.New(log, "test", eventlog.Logfmt, time.Now) })
