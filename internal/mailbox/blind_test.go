@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/fsnotify/fsnotify"
 
 	"peyk/internal/eventlog"
 )
@@ -37,13 +37,12 @@ func (l *lockedBuffer) String() string {
 // there is no instance (EMFILE), or it takes no more watches (ENOSPC); one
 // that is closed refuses them all.
 func TestNewsWithoutInotify(t *testing.T) {
-	full, err := newInotify()
+	full, err := fsnotify.NewWatcher()
 	if err != nil {
 		t.Skip("no inotify at all: ", err)
 	}
-	unix.Close(full.fd)
-	full.fd = -1
-	for name, fs := range map[string]*inotify{"no instance": nil, "no watches": full} {
+	full.Close()
+	for name, fs := range map[string]*fsnotify.Watcher{"no instance": nil, "no watches": full} {
 		t.Run(name, func(t *testing.T) {
 			log := new(lockedBuffer)
 			h := newTestHost(t, func(o *Options) { o.Log = eventlog.New(log, "test", eventlog.Logfmt, time.Now) })

@@ -42,7 +42,7 @@ type Options struct {
 	Hostname string           // goes into file names; empty is "localhost"
 	Poll     time.Duration    // safety poll of open folders, 0 = none
 	CacheDir string           // where folder caches live; empty is in the Maildir
-	Watch    bool             // start the one inotify watcher
+	Watch    bool             // start the one fsnotify watcher
 }
 
 // Flags are the system flags of a message, those with a letter in Maildir

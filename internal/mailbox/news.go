@@ -1,12 +1,13 @@
 package mailbox
 
 import (
-	"bytes"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
@@ -116,13 +117,10 @@ func (w *watcher) addRoot(a *Account) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wd, ok := w.addDir(a.root, rootEvents, watched{account: a})
-	if !ok {
-		w.roots[a] = nil
+	w.roots[a.root] = a
+	if w.fs == nil || w.fs.Add(a.root) != nil {
 		w.blinded(a.host)
-		return
 	}
-	w.roots[a] = []int{wd}
 }
 
 func (w *watcher) removeRoot(a *Account) {
@@ -131,16 +129,28 @@ func (w *watcher) removeRoot(a *Account) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.removeDirs(w.roots[a], func(who watched) bool { return who.account == a })
-	delete(w.roots, a)
+	if w.roots[a.root] != a {
+		return
+	}
+	delete(w.roots, a.root)
+	if w.fs != nil {
+		w.fs.Remove(a.root)
+	}
 }
 
-// rootEvent tells the account's listeners of what happened to a name in its
-// root, if it matters.
-func (a *Account) rootEvent(name []byte) {
-	if string(name) == subscriptionsName || bytes.HasPrefix(name, []byte{'.'}) {
+// rootEvent reports whether an event is about what lies in the root of an
+// account, and tells the account's listeners if it matters.
+func (w *watcher) rootEvent(e fsnotify.Event) bool {
+	a := w.roots[filepath.Dir(e.Name)]
+	if a == nil {
+		return false
+	}
+	name := filepath.Base(e.Name)
+	ours := name == subscriptionsName || strings.HasPrefix(name, ".")
+	if ours {
 		a.news.tell()
 	}
+	return ours
 }
 
 // blinded turns to looking at folders from time to time, and says so once.

@@ -1,6 +1,9 @@
 package mailbox
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // minVerify is the least time until cur/ is listed again after changes of our
 // own; a scan that takes long is repeated less often.
@@ -16,20 +19,19 @@ const (
 type ownChange struct {
 	f     *Folder
 	trust bool // cur/ was as we know it when we began
-	told  bool // each change will come back as an event
 	any   bool
 }
 
 // changeCur begins a change. f.mu is held.
 func (f *Folder) changeCur() *ownChange {
 	c, err := stampOf(f.path("cur"))
-	return &ownChange{f: f, told: f.host.watch.watching(f), trust: err == nil && c == f.curStamp && f.curKnown()}
+	return &ownChange{f: f, trust: err == nil && c == f.curStamp && f.curKnown()}
 }
 
 // expect tells the watcher that these names will appear or disappear.
 func (o *ownChange) expect(paths ...string) {
 	o.any = true
-	if !o.told {
+	if !o.f.host.watch.watching(o.f) {
 		return
 	}
 	o.f.notify.Lock()
@@ -64,20 +66,19 @@ func (f *Folder) verifyAfter() time.Duration {
 	return max(minVerify, 20*f.scanTook)
 }
 
-// expectedEvent reports whether an event was caused by ourselves.
-func (f *Folder) expectedEvent(sub string, name []byte) bool {
-	var room [256]byte
-	key := append(append(append(room[:0], sub...), '/'), name...)
+// expected reports whether an event was caused by ourselves.
+func (f *Folder) expectedEvent(path string) bool {
+	key := filepath.Base(filepath.Dir(path)) + "/" + filepath.Base(path)
 	f.notify.Lock()
 	defer f.notify.Unlock()
-	n := f.expecting[string(key)]
+	n := f.expecting[key]
 	if n == 0 {
 		return false
 	}
 	if n == 1 {
-		delete(f.expecting, string(key))
+		delete(f.expecting, key)
 	} else {
-		f.expecting[string(key)] = n - 1
+		f.expecting[key] = n - 1
 	}
 	return true
 }

@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 )
 
@@ -293,7 +293,7 @@ func TestChangesAreAnnounced(t *testing.T) {
 		wait("an expunge", func() { must(t, g.Expunge([]uint32{1})) }, func(s *Snapshot) bool { return len(s.all()) == 0 })
 		wait("our own append", func() { f.Append(0, nil, time.Time{}, text("x")) }, func(s *Snapshot) bool { return len(s.all()) == 1 })
 		if h.watch.fs != nil {
-			wait("an overflow", func() { overflow(h.watch) }, func(s *Snapshot) bool { return true })
+			wait("an overflow", func() { h.watch.failed(overflow()) }, func(s *Snapshot) bool { return true })
 		}
 	}
 }
@@ -317,15 +317,7 @@ func TestOwnChangesAreNoNews(t *testing.T) {
 	}
 }
 
-// overflow is what the kernel says when its queue of events is full.
-func overflow(w *watcher) {
-	event := make([]byte, unix.SizeofInotifyEvent)
-	binary.NativeEndian.PutUint32(event, ^uint32(0))
-	binary.NativeEndian.PutUint32(event[4:], unix.IN_Q_OVERFLOW)
-	for _, f := range w.take(event) {
-		w.tellNow(f)
-	}
-}
+func overflow() error { return fsnotify.ErrEventOverflow }
 
 func TestCancelledRefresh(t *testing.T) {
 	_, a, f := newInbox(t)

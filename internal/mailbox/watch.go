@@ -1,12 +1,14 @@
 package mailbox
 
 import (
+	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/fsnotify/fsnotify"
 )
 
 // A folder's sessions are told at once of the first event, or nearly so: a
@@ -22,43 +24,35 @@ const (
 // watcher tells folders of changes: one inotify instance for the process, and
 // a slow poll beside it. A nil watcher does nothing.
 type watcher struct {
-	fs   *inotify // nil: the system gives us none, so poll
+	fs   *fsnotify.Watcher // nil: the system gives us none, so poll
 	poll time.Duration
 	stop chan struct{}
 	done sync.WaitGroup
 
 	mu      sync.Mutex
-	dirs    map[int][]watched // by number of the watch; a folder may have two names for a while
-	folders map[*Folder][]int // numbers of their watches
-	roots   map[*Account][]int
+	folders map[string]*Folder // by new/ and cur/
+	roots   map[string]*Account
 	blind   map[*Folder]bool // could not be watched
 	pending map[*Folder]bool // a timer runs for them; true: there is news since it was set
 	polling bool
 	said    bool // that folders are polled
 }
 
-// watched is a directory: cur/ or new/ of a folder, or the root of an account.
-type watched struct {
-	folder  *Folder
-	sub     string
-	account *Account
-}
-
 func newWatcher(o Options) *watcher {
 	if !o.Watch && o.Poll <= 0 {
 		return nil
 	}
-	var fs *inotify
+	var fs *fsnotify.Watcher
 	if o.Watch {
-		fs, _ = newInotify() // EMFILE: poll instead
+		fs, _ = fsnotify.NewWatcher() // EMFILE: poll instead
 	}
 	return watcherBy(fs, o)
 }
 
 // watcherBy is newWatcher with what the system gives, which may be nil.
-func watcherBy(fs *inotify, o Options) *watcher {
-	w := &watcher{fs: fs, poll: o.Poll, stop: make(chan struct{}), dirs: make(map[int][]watched), folders: make(map[*Folder][]int),
-		roots: make(map[*Account][]int), blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
+func watcherBy(fs *fsnotify.Watcher, o Options) *watcher {
+	w := &watcher{fs: fs, poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account),
+		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
 	if w.fs != nil {
 		w.done.Go(w.run)
 	}
@@ -74,15 +68,9 @@ func (w *watcher) close() {
 	}
 	close(w.stop)
 	if w.fs != nil {
-		w.fs.stop()
+		w.fs.Close()
 	}
 	w.done.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.fs != nil {
-		w.fs.close()
-		w.fs = nil
-	}
 }
 
 // add begins to watch a folder.
@@ -92,32 +80,15 @@ func (w *watcher) add(f *Folder) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var wds []int
-	for _, sub := range []string{"new", "cur"} {
-		wd, ok := w.addDir(f.path(sub), folderEvents, watched{folder: f, sub: sub})
-		if !ok {
+	for _, dir := range []string{f.path("new"), f.path("cur")} {
+		w.folders[dir] = f
+		if w.fs == nil || w.fs.Add(dir) != nil {
 			w.blind[f] = true // ENOSPC, EMFILE, or a file system that tells nothing
-			continue
 		}
-		wds = append(wds, wd)
 	}
-	w.folders[f] = wds
 	if w.blind[f] {
 		w.blinded(f.host)
 	}
-}
-
-// addDir watches a directory, if it can. w.mu is held.
-func (w *watcher) addDir(dir string, events uint32, who watched) (wd int, ok bool) {
-	if w.fs == nil {
-		return 0, false
-	}
-	wd, err := w.fs.add(dir, events)
-	if err != nil {
-		return 0, false
-	}
-	w.dirs[wd] = append(w.dirs[wd], who)
-	return wd, true
 }
 
 func (w *watcher) remove(f *Folder) {
@@ -128,95 +99,86 @@ func (w *watcher) remove(f *Folder) {
 	defer w.mu.Unlock()
 	delete(w.blind, f)
 	delete(w.pending, f)
-	w.removeDirs(w.folders[f], func(who watched) bool { return who.folder == f })
-	delete(w.folders, f)
-}
-
-// removeDirs ends the watches that nobody else needs. w.mu is held.
-func (w *watcher) removeDirs(wds []int, of func(watched) bool) {
-	for _, wd := range wds {
-		all := slices.DeleteFunc(w.dirs[wd], of)
-		if len(all) > 0 {
-			w.dirs[wd] = all
+	for _, dir := range []string{f.path("new"), f.path("cur")} {
+		if w.folders[dir] != f {
 			continue
 		}
-		delete(w.dirs, wd)
+		delete(w.folders, dir)
 		if w.fs != nil {
-			w.fs.remove(wd)
+			w.fs.Remove(dir) // fails when the directory is gone: then so is the watch
 		}
 	}
 }
 
 // watching reports whether changes of a folder come as events.
 func (w *watcher) watching(f *Folder) bool {
-	if w == nil {
+	if w == nil || w.fs == nil {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.fs != nil && len(w.folders[f]) > 0 && !w.blind[f]
+	return !w.blind[f] && w.folders[f.path("cur")] == f
 }
 
-// run takes events in batches that are small enough for the queue in the
-// kernel not to overflow.
+// run takes events as fast as they come, so that the queue in the kernel does
+// not overflow; all else happens later.
 func (w *watcher) run() {
-	buf := make([]byte, 64<<10)
 	for {
-		batch, err := w.fs.read(buf, firstNews)
-		if err != nil {
-			return
-		}
-		for _, f := range w.take(batch) {
-			w.tellNow(f)
+		select {
+		case e, ok := <-w.fs.Events:
+			if !ok {
+				return
+			}
+			w.event(e)
+		case err, ok := <-w.fs.Errors:
+			if !ok {
+				return
+			}
+			w.failed(err)
 		}
 	}
 }
 
-// take notes what a batch of events is about. It returns the folders that are
-// to be told now; the others are told when their timer ends.
-func (w *watcher) take(batch []byte) (now []*Folder) {
+func (w *watcher) event(e fsnotify.Event) {
+	if e.Op&^fsnotify.Chmod == 0 {
+		return // a hard link was made or removed elsewhere
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	eachEvent(batch, func(wd int, mask uint32, name []byte) {
-		if mask&unix.IN_Q_OVERFLOW != 0 {
-			now = w.overflowed(now)
-		}
-		for _, who := range w.dirs[wd] {
-			if who.account != nil {
-				who.account.rootEvent(name)
-				continue
-			}
-			if len(name) > 0 && who.folder.expectedEvent(who.sub, name) {
-				continue
-			}
-			who.folder.dirty.Store(true)
-			now = w.tell(now, who.folder)
-		}
-		if mask&unix.IN_IGNORED != 0 {
-			delete(w.dirs, wd)
-		}
-	})
-	return now
-}
-
-// overflowed: nobody knows what happened. w.mu is held.
-func (w *watcher) overflowed(now []*Folder) []*Folder {
-	for f := range w.folders {
-		f.dirty.Store(true)
-		now = w.tell(now, f)
+	if w.rootEvent(e) {
+		return
 	}
-	return now
+	f := w.folders[filepath.Dir(e.Name)]
+	if f == nil {
+		f = w.folders[e.Name] // the directory itself
+	}
+	if f == nil || f.expectedEvent(e.Name) {
+		return
+	}
+	f.dirty.Store(true)
+	w.tell(f)
 }
 
-// tell notes news of a folder, which is to be told now unless its timer runs.
-// w.mu is held.
-func (w *watcher) tell(now []*Folder, f *Folder) []*Folder {
+// failed handles an error: after an overflow nobody knows what happened.
+func (w *watcher) failed(err error) {
+	if !errors.Is(err, fsnotify.ErrEventOverflow) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.folders {
+		f.dirty.Store(true)
+		w.tell(f)
+	}
+}
+
+// tell announces news of a folder. w.mu is held.
+func (w *watcher) tell(f *Folder) {
 	_, waits := w.pending[f]
 	w.pending[f] = true
-	if waits {
-		return now
+	if !waits {
+		time.AfterFunc(firstNews, func() { w.tellNow(f) })
 	}
-	return append(now, f)
 }
 
 // tellNow announces what has happened, and waits for more.
@@ -275,18 +237,18 @@ func (w *watcher) startPollLocked() {
 // that cannot be watched.
 func (w *watcher) look(all bool) {
 	w.mu.Lock()
-	var folders []*Folder
-	for f := range w.folders {
+	folders := make(map[*Folder]bool)
+	for _, f := range w.folders {
 		if all || w.blind[f] {
-			folders = append(folders, f)
+			folders[f] = true
 		}
 	}
-	roots := slices.Collect(maps.Keys(w.roots))
+	roots := slices.Collect(maps.Values(w.roots))
 	w.mu.Unlock()
 	for _, a := range roots {
 		a.look()
 	}
-	for _, f := range folders {
+	for f := range folders {
 		if f.looksChanged() {
 			f.announce()
 		}
