@@ -15,8 +15,9 @@ const maxMetaNews = 1000
 // watches.mu guards it.
 type metaNews struct {
 	changed map[metaChange]bool
-	lost    bool // there were more than maxMetaNews
-	stop    func()
+	lost    bool                        // there were more than maxMetaNews
+	heard   map[*mailbox.Account]func() // what ends that an account is heard of; nil: nobody asked
+	stop    func()                      // the same of the server
 }
 
 // A metaChange is an entry that was changed.
@@ -32,18 +33,50 @@ func (w *watches) listenToMetadata() {
 		return
 	}
 	w.metaNews.changed = make(map[metaChange]bool)
-	w.metaNews.stop = w.s.o.Host.OnMetadata(func(path string, changes []mailbox.MetaEntry) {
-		w.mu.Lock()
-		for _, c := range changes {
-			if len(w.metaNews.changed) == maxMetaNews {
-				w.metaNews.lost = true
-				break
-			}
-			w.metaNews.changed[metaChange{path, c.Scope, c.Name}] = true
+	w.metaNews.heard = make(map[*mailbox.Account]func())
+	w.hearAccount(w.s.account)
+	if w.s.o.Metadata != nil {
+		w.metaNews.stop = w.s.o.Metadata.OnChange(w.hear)
+	}
+}
+
+// hear takes note of entries that were changed.
+func (w *watches) hear(path string, changes []mailbox.MetaEntry) {
+	w.mu.Lock()
+	for _, c := range changes {
+		if len(w.metaNews.changed) == maxMetaNews {
+			w.metaNews.lost = true
+			break
 		}
-		w.mu.Unlock()
-		w.wake()
-	})
+		w.metaNews.changed[metaChange{path, c.Scope, c.Name}] = true
+	}
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *watches) hearAccount(a *mailbox.Account) {
+	if a != nil && w.metaNews.heard != nil && w.metaNews.heard[a] == nil {
+		w.metaNews.heard[a] = a.OnMetadata(w.hear)
+	}
+}
+
+// hearMetadata begins to hear of the accounts whose mailboxes the tree has.
+func (w *watches) hearMetadata() {
+	for _, b := range w.tree {
+		if b.exists && w.eventsOf(&b)&mailboxMetadata != 0 {
+			w.hearAccount(b.place.account)
+		}
+	}
+}
+
+// end stops to hear of changes.
+func (n *metaNews) end() {
+	for _, stop := range n.heard {
+		stop()
+	}
+	if n.stop != nil {
+		n.stop()
+	}
 }
 
 // tellMetadata sends the names of entries that were changed, without values

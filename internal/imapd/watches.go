@@ -87,9 +87,7 @@ func (w *watches) end() {
 	if w.stop != nil {
 		w.stop()
 	}
-	if w.metaNews.stop != nil {
-		w.metaNews.stop()
-	}
+	w.metaNews.end()
 	for _, one := range w.boxes {
 		one.end()
 	}
@@ -122,6 +120,7 @@ func (w *watches) eventsOf(b *box) events {
 
 // adjust watches the mailboxes of the tree that are asked for, and no others.
 func (w *watches) adjust() error {
+	w.hearMetadata()
 	for name, one := range w.boxes {
 		if b, ok := w.tree[name]; !ok || w.eventsOf(&b)&messageEvents == 0 {
 			w.drop(one)

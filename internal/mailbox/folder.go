@@ -20,9 +20,10 @@ type Folder struct {
 	dir     string
 	refs    int // guarded by account.mu
 
-	snap  atomic.Pointer[Snapshot]
-	dirty atomic.Bool // somebody changed something that the stamps may not show
-	gone  atomic.Bool // deleted or renamed
+	snap   atomic.Pointer[Snapshot]
+	dirty  atomic.Bool // somebody changed something that the stamps may not show
+	gone   atomic.Bool // deleted or renamed
+	nudged atomic.Bool // keywords without a letter may have changed
 
 	mu       sync.Mutex // one scan or change at a time; all below
 	ids      uidState

@@ -28,13 +28,15 @@ type Host struct {
 	chmod    bool          // the umask takes permissions from the owner
 	buffers  sync.Pool     // *[]byte for messages being written
 	watch    *watcher      // nil: none
-	metaNews metaNews
 	count    counters
 	boot     uint64 // names the time from one start of the system to the next
 
 	mu       sync.Mutex
 	accounts map[string]*Account
 	closed   bool
+
+	metaMu   sync.Mutex
+	metaNews map[string]*metaNews // by directory
 
 	randMu sync.Mutex
 }
@@ -56,7 +58,7 @@ func NewHost(o Options) (*Host, error) {
 	if o.Hostname == "" {
 		o.Hostname = "localhost"
 	}
-	h := &Host{o: o, pid: os.Getpid(), hostname: hostInName(o.Hostname), accounts: make(map[string]*Account)}
+	h := &Host{o: o, pid: os.Getpid(), hostname: hostInName(o.Hostname), accounts: make(map[string]*Account), metaNews: make(map[string]*metaNews)}
 	h.buffers.New = func() any { b := make([]byte, 0, bufferSize); return &b }
 	h.chmod = umaskBites()
 	h.boot = bootID()

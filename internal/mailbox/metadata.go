@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"peyk/internal/status"
 )
@@ -54,6 +53,7 @@ type MetaEntry struct {
 type MetaStore struct {
 	host *Host
 	path string
+	top  string // the directory in which changes are heard
 }
 
 // Metadata returns the store of a folder, which must exist.
@@ -66,16 +66,18 @@ func (a *Account) Metadata(name string) (*MetaStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MetaStore{a.host, filepath.Join(dir, metadataName)}, nil
+	return &MetaStore{a.host, filepath.Join(dir, metadataName), a.root}, nil
 }
 
 // ServerMetadata returns the store of the account's own server entries.
 func (a *Account) ServerMetadata() *MetaStore {
-	return &MetaStore{a.host, filepath.Join(a.root, serverMetadataName)}
+	return &MetaStore{a.host, filepath.Join(a.root, serverMetadataName), a.root}
 }
 
 // MetaStore returns the store in a file.
-func (h *Host) MetaStore(path string) *MetaStore { return &MetaStore{h, path} }
+func (h *Host) MetaStore(path string) *MetaStore {
+	return &MetaStore{h, path, filepath.Dir(path)}
+}
 
 // Entries returns all entries of the scopes, by name.
 func (m *MetaStore) Entries(scopes ...string) ([]MetaEntry, error) {
@@ -179,45 +181,12 @@ func (m *MetaStore) Change(changes []MetaEntry) error {
 	if err := m.host.o.Disk.ReplaceFile(m.path, text, 0o600); err != nil {
 		return temporary("cannot save the metadata", m.path, err)
 	}
-	m.Tell(changes)
+	m.changed()
 	return nil
 }
 
 // Path is the file of the store, which tells it from others.
 func (m *MetaStore) Path() string { return m.path }
-
-// Tell tells the listeners of entries that have been changed.
-func (m *MetaStore) Tell(changes []MetaEntry) {
-	news := &m.host.metaNews
-	news.mu.Lock()
-	defer news.mu.Unlock()
-	for do := range news.listeners {
-		(*do)(m.path, changes)
-	}
-}
-
-// metaNews is who listens to changes of metadata that this process makes.
-type metaNews struct {
-	mu        sync.Mutex
-	listeners map[*func(path string, changes []MetaEntry)]bool
-}
-
-// OnMetadata arranges for do to be called whenever this process has changed
-// metadata. It must not block, and not keep the entries.
-func (h *Host) OnMetadata(do func(path string, changes []MetaEntry)) (stop func()) {
-	news := &h.metaNews
-	news.mu.Lock()
-	defer news.mu.Unlock()
-	if news.listeners == nil {
-		news.listeners = make(map[*func(string, []MetaEntry)]bool)
-	}
-	news.listeners[&do] = true
-	return func() {
-		news.mu.Lock()
-		defer news.mu.Unlock()
-		delete(news.listeners, &do)
-	}
-}
 
 func (e MetaEntry) apply(all []MetaEntry) []MetaEntry {
 	i, found := slices.BinarySearchFunc(all, e, compareMeta)

@@ -259,6 +259,7 @@ func (f *Folder) saveMore(lock *dotlock, changes []moreBits) error {
 		f.more.bits = make(map[uint32]uint64)
 	}
 	f.more.stale = true
+	defer nudge(f.path("cur"))
 	for _, c := range changes {
 		f.more.set(c.uid, c.bits&^letterBits)
 	}

@@ -133,9 +133,7 @@ func (w *watcher) removeRoot(a *Account) {
 		return
 	}
 	delete(w.roots, a.root)
-	if w.fs != nil {
-		w.fs.Remove(a.root)
-	}
+	w.removeTop(a.root)
 }
 
 // rootEvent reports whether an event is about what lies in the root of an

@@ -51,6 +51,7 @@ func (f *Folder) refresh(ctx context.Context, readOnly bool) error {
 	if f.snap.Load() == nil {
 		f.loadCache()
 	}
+	f.nudged.Store(false)
 	dirty := f.dirty.Swap(false)
 	if !dirty && (readOnly || len(f.lying) == 0) && f.unchanged() && (f.mods.id != 0 || f.mods.off) {
 		return nil

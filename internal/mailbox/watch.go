@@ -29,13 +29,14 @@ type watcher struct {
 	stop chan struct{}
 	done sync.WaitGroup
 
-	mu      sync.Mutex
-	folders map[string]*Folder // by new/ and cur/
-	roots   map[string]*Account
-	blind   map[*Folder]bool // could not be watched
-	pending map[*Folder]bool // a timer runs for them; true: there is news since it was set
-	polling bool
-	said    bool // that folders are polled
+	mu       sync.Mutex
+	folders  map[string]*Folder // by new/ and cur/
+	roots    map[string]*Account
+	metadata map[string]*metaNews // by directory
+	blind    map[*Folder]bool     // could not be watched
+	pending  map[*Folder]bool     // a timer runs for them; true: there is news since it was set
+	polling  bool
+	said     bool // that folders are polled
 }
 
 func newWatcher(o Options) *watcher {
@@ -51,7 +52,7 @@ func newWatcher(o Options) *watcher {
 
 // watcherBy is newWatcher with what the system gives, which may be nil.
 func watcherBy(fs *fsnotify.Watcher, o Options) *watcher {
-	w := &watcher{fs: fs, poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account),
+	w := &watcher{fs: fs, poll: o.Poll, stop: make(chan struct{}), folders: make(map[string]*Folder), roots: make(map[string]*Account), metadata: make(map[string]*metaNews),
 		blind: make(map[*Folder]bool), pending: make(map[*Folder]bool)}
 	if w.fs != nil {
 		w.done.Go(w.run)
@@ -140,11 +141,13 @@ func (w *watcher) run() {
 }
 
 func (w *watcher) event(e fsnotify.Event) {
-	if e.Op&^fsnotify.Chmod == 0 {
-		return // a hard link was made or removed elsewhere
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.Op&^fsnotify.Chmod == 0 { // also when a hard link was made or removed elsewhere
+		w.nudged(e.Name)
+		return
+	}
+	w.metadataEvent(e.Name)
 	if w.rootEvent(e) {
 		return
 	}
@@ -170,6 +173,9 @@ func (w *watcher) failed(err error) {
 		f.dirty.Store(true)
 		w.tell(f)
 	}
+	for _, n := range w.metadata {
+		n.lookSoon()
+	}
 }
 
 // tell announces news of a folder. w.mu is held.
@@ -193,7 +199,7 @@ func (w *watcher) tellNow(f *Folder) {
 	if !news {
 		return
 	}
-	if f.dirty.Load() { // else a session has looked since
+	if f.dirty.Load() || f.nudged.Load() { // else a session has looked since
 		f.announce()
 	}
 	time.AfterFunc(debounce, func() { w.tellNow(f) })
@@ -243,8 +249,11 @@ func (w *watcher) look(all bool) {
 			folders[f] = true
 		}
 	}
-	roots := slices.Collect(maps.Values(w.roots))
+	roots, metadata := slices.Collect(maps.Values(w.roots)), slices.Collect(maps.Values(w.metadata))
 	w.mu.Unlock()
+	for _, n := range metadata {
+		n.look()
+	}
 	for _, a := range roots {
 		a.look()
 	}
