@@ -3,7 +3,6 @@ package mailbox
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +30,8 @@ const (
 	MaxMetaValue   = 32 << 10 // octets of a value
 	maxMetaEntries = 100      // of one scope
 	maxMetaFile    = 8 << 20
+	maxMetaGuest   = 256 << 10 // octets of the file for a user who is not the owner
+	maxMetaGuests  = 2 << 20   // and for all of them, who must not fill it for the owner
 )
 
 // Errors of metadata; the texts are for logs.
@@ -124,7 +125,7 @@ func formatMetadata(all []MetaEntry) []byte {
 func escapeMeta(dst, value []byte) []byte {
 	for _, c := range value {
 		if c < ' ' || c > '~' || c == '%' {
-			dst = fmt.Appendf(dst, "%%%02X", c)
+			dst = append(dst, '%', hexDigits[c>>4], hexDigits[c&15])
 			continue
 		}
 		dst = append(dst, c)
@@ -152,7 +153,9 @@ func unescapeMeta(text string) ([]byte, bool) {
 	return value, true
 }
 
-func hexDigit(c byte) int { return strings.IndexByte("0123456789ABCDEF", c) }
+const hexDigits = "0123456789ABCDEF"
+
+func hexDigit(c byte) int { return strings.IndexByte(hexDigits, c) }
 
 // Change sets and removes entries, all or none, durably.
 func (m *MetaStore) Change(changes []MetaEntry) error {
@@ -175,7 +178,7 @@ func (m *MetaStore) Change(changes []MetaEntry) error {
 		now = c.apply(now)
 	}
 	text := formatMetadata(now)
-	if tooMany(now) || len(text) > maxMetaFile {
+	if tooMany(now) || tooMuch(now) || len(text) > maxMetaFile {
 		return status.Newf(552, "5.3.4", "cannot keep more than %d entries", maxMetaEntries).Because(m.path, ErrMetaMany)
 	}
 	if err := m.host.o.Disk.ReplaceFile(m.path, text, 0o600); err != nil {
@@ -214,6 +217,23 @@ func tooMany(all []MetaEntry) bool {
 	for _, e := range all {
 		if count[e.Scope]++; count[e.Scope] > maxMetaEntries {
 			return true
+		}
+	}
+	return false
+}
+
+// tooMuch reports whether users who are not the owner take more than their
+// share.
+func tooMuch(all []MetaEntry) bool {
+	sum, guests := make(map[string]int), 0
+	for i := range all {
+		if strings.HasPrefix(all[i].Scope, "user=") {
+			n := len(formatMetadata(all[i : i+1]))
+			guests += n
+			sum[all[i].Scope] += n
+			if sum[all[i].Scope] > maxMetaGuest || guests > maxMetaGuests {
+				return true
+			}
 		}
 	}
 	return false
