@@ -2,7 +2,9 @@ package imapd
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -94,5 +96,36 @@ func TestNotifyByPoll(t *testing.T) {
 		t.Fatal(errs[0])
 	}
 	for <-news {
+	}
+}
+
+// TestOthersDoNotOverflowNotify: what one user changes in his own metadata does
+// not end what another one is told.
+func TestOthersDoNotOverflowNotify(t *testing.T) {
+	ts := startServer(t, map[string]string{"imap-plaintext-login": "127.0.0.0/8", "imap-admins": "alice"})
+	alice := sharer(t, ts, "alice secret")
+	alice.must("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+	bob, err := ts.host.Open(filepath.Join(ts.dir, "bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(bob.Close)
+	var changes []mailbox.MetaEntry
+	for i := range 2 * maxMetaNews {
+		changes = append(changes, mailbox.MetaEntry{Scope: "owner", Name: fmt.Sprint("/private/", i)})
+	}
+	bob.ServerMetadata().Tell(changes)
+	sharer(t, ts, "alice secret").must(`SETMETADATA "" (/shared/comment "x")`)
+	for n := 0; ; n++ {
+		lines := strings.Join(alice.must("NOOP"), "\n")
+		if strings.Contains(lines, "OVERFLOW") {
+			t.Fatal(lines)
+		}
+		if strings.Contains(lines, `* METADATA "" /shared/comment`) {
+			return
+		}
+		if n == 1000 {
+			t.Fatal("alice hears nothing")
+		}
 	}
 }
