@@ -12,8 +12,12 @@ import (
 // maxKeywords is how many keywords a folder can hold.
 const maxKeywords = 64
 
-// maxKeyword is the longest keyword, in octets.
-const maxKeyword = 100
+// maxKeyword is the longest keyword, in octets, and maxFlags bounds the flags
+// of one command.
+const (
+	maxKeyword = 100
+	maxFlags   = 500
+)
 
 // systemFlag is a flag of RFC 3501 §2.3.2 and its bit.
 type systemFlag struct {
@@ -101,11 +105,7 @@ func permanent(names []string, may mailbox.Flags, keywords bool) []string {
 // flagList takes a list of flags in parentheses.
 func (p *parser) flagList() ([]imap.Flag, error) {
 	var flags []imap.Flag
-	err := p.list(func() error {
-		f, err := p.flag()
-		flags = append(flags, f)
-		return err
-	})
+	err := p.list(func() error { return p.addFlag(&flags) })
 	return flags, err
 }
 
@@ -116,15 +116,22 @@ func (p *parser) flags() ([]imap.Flag, error) {
 	}
 	var flags []imap.Flag
 	for {
-		f, err := p.flag()
-		if err != nil {
+		if err := p.addFlag(&flags); err != nil {
 			return nil, err
 		}
-		flags = append(flags, f)
 		if !p.eat(' ') {
 			return flags, nil
 		}
 	}
+}
+
+func (p *parser) addFlag(flags *[]imap.Flag) error {
+	if len(*flags) == maxFlags {
+		return p.fail("more than %d flags", maxFlags)
+	}
+	f, err := p.flag()
+	*flags = append(*flags, f)
+	return err
 }
 
 func (p *parser) flag() (imap.Flag, error) {

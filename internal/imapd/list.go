@@ -12,8 +12,9 @@ import (
 
 const separator = mailbox.Separator
 
-// maxPattern is the longest LIST pattern, in octets; maxPatterns bounds how
-// many one LIST may hold.
+// maxPattern is the longest LIST pattern, in octets, with the reference, and
+// all of one LIST together; maxPatterns bounds how many it may hold. Each is
+// compared with each mailbox, at the product of their lengths.
 const (
 	maxPattern  = 1000
 	maxPatterns = 100
@@ -26,6 +27,7 @@ type listing struct {
 	extended  bool // RFC 5258: options or several patterns were given
 	reference string
 	patterns  []string
+	octets    int // of all patterns, each with the reference
 	status    imap.StatusOptions
 	metadata  *metaQuery // RFC 9590
 	myRights  bool       // RFC 8440
@@ -150,20 +152,27 @@ func matchPattern(pattern, name string, sep byte) bool {
 	if name == mailbox.Inbox {
 		pattern = strings.ToUpper(pattern)
 	}
-	// reach[i]: the pattern so far can match name[:i].
+	// reach[i]: the pattern so far can match name[:i]; not so below first.
 	reach := make([]bool, len(name)+1)
 	reach[0] = true
+	first := 0
 	for k := 0; k < len(pattern); k++ {
-		switch c := pattern[k]; c {
-		case '*', '%':
-			for i := 1; i <= len(name); i++ {
+		switch c := pattern[k]; {
+		case c == '*' && k > 0 && pattern[k-1] == '*':
+		case c == '*' || c == '%':
+			for i := first + 1; i <= len(name); i++ {
 				reach[i] = reach[i] || reach[i-1] && (c == '*' || name[i-1] != sep)
 			}
 		default:
-			for i := len(name); i > 0; i-- {
+			for i := len(name); i > first; i-- {
 				reach[i] = reach[i-1] && name[i-1] == c
 			}
-			reach[0] = false
+			reach[first] = false
+		}
+		for ; !reach[first]; first++ {
+			if first == len(name) {
+				return false
+			}
 		}
 	}
 	return reach[len(name)]
@@ -474,6 +483,9 @@ func (p *parser) pattern(l *listing) error {
 	}
 	pattern, err := p.patternName(raw)
 	l.patterns = append(l.patterns, pattern)
+	if l.octets += len(l.reference) + len(pattern); err == nil && l.octets > maxPattern {
+		return p.fail("patterns of more than %d octets", maxPattern)
+	}
 	return err
 }
 
