@@ -20,6 +20,8 @@ const (
 	searchChunk = 64                    // messages that one worker takes at once
 	searchTurn  = 20 * time.Millisecond // after which another search may go on
 	fewMessages = 2 * searchChunk       // are not worth a second worker
+	cheapChunk  = 4096                  // messages, where nothing is read
+	cheapTests  = 1 << 22               // tests of a message in memory that need no turn
 )
 
 // A searchRun is one SEARCH of one mailbox.
@@ -45,7 +47,7 @@ type searcher struct {
 
 // find returns the messages that match.
 func (m *matcher) find() (*hits, error) {
-	if !m.costly {
+	if !m.costly && m.tests() <= cheapTests {
 		return m.findCheap()
 	}
 	m.narrow()
@@ -54,7 +56,10 @@ func (m *matcher) find() (*hits, error) {
 	for _, w := range m.within {
 		total += w.to - w.from
 		chunk := searchChunk
-		if !m.inText {
+		switch {
+		case !m.costly:
+			chunk = cheapChunk
+		case !m.inText:
 			chunk = max(1, w.to-w.from) // facts are read ahead by others
 		}
 		for from := w.from; from < w.to; from += chunk {
@@ -79,6 +84,16 @@ func (m *matcher) find() (*hits, error) {
 
 // maxSearchers bounds the workers of one search.
 const maxSearchers = 4
+
+// tests is how often a key is held against a message, at most.
+func (m *matcher) tests() int {
+	keys := 0
+	m.key.any(func(*key) bool {
+		keys++
+		return false
+	})
+	return keys * m.within.count()
+}
 
 // findCheap is find where all that is asked for is in memory.
 func (m *matcher) findCheap() (*hits, error) {

@@ -1,11 +1,14 @@
 package imapd
 
 import (
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"peyk/internal/mailbox"
 )
 
 // TestSearchesTakeTurns: a search that has worked for a while lets another one
@@ -95,5 +98,36 @@ func TestManySearchKeys(t *testing.T) {
 	want := []string{"* SEARCH 2 3", "* SEARCH", "* SEARCH 1"}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestManyKeysOfMemoryTakeTurnsToo: what is found without reading anything can
+// still be much.
+func TestManyKeysOfMemoryTakeTurnsToo(t *testing.T) {
+	var clock atomic.Int64
+	tick := time.Duration(0)
+	s := &session{srv: New(Options{}), limits: Limits{SearchTime: time.Second},
+		o: &Options{Now: func() time.Time { return time.Unix(0, clock.Add(int64(tick))) }}}
+	messages := make([]mailbox.Message, 5000)
+	for i := range messages {
+		messages[i] = mailbox.Message{UID: uint32(i + 1), Size: int64(i)}
+	}
+	sel := &selected{view: mailbox.ListOf(messages)}
+	keys := and()
+	for i := range 1000 {
+		keys.keys = append(keys.keys, &key{op: keyOr, keys: []*key{{op: keyLarger, n: int64(3 * i)}, {op: keySmaller, n: 7}}})
+	}
+	m := s.compile(sel, keys)
+	found, err := m.find()
+	want, _ := m.findCheap()
+	if err != nil || found.n != want.n || found.n == 0 || !slices.Equal(slices.Collect(found.from(0)), slices.Collect(want.from(0))) {
+		t.Errorf("%d messages and %v, want %d", found.n, err, want.n)
+	}
+	tick = time.Millisecond
+	if _, err := s.compile(sel, keys).find(); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("after its time: %v", err)
+	}
+	if len(s.srv.searches) != 0 {
+		t.Error("a turn was not given back")
 	}
 }
