@@ -113,6 +113,19 @@ var rightCases = []struct {
 	{command: "SETMETADATA @BOX (/private/comment \"x\")", need: "l"},
 	{command: "SETMETADATA @BOX (/shared/comment \"x\")", need: "lw"},
 	{command: "GETQUOTAROOT @BOX", need: "r"},
+	{command: `ESEARCH IN (mailboxes @BOX) ALL`, need: "lr", shows: "MAILBOX @BOX "},
+	{command: `ESEARCH IN (subtree @TOP) TEXT x`, need: "lr", shows: "MAILBOX @BOX "},
+	{command: `NOTIFY SET STATUS (mailboxes @BOX (MessageNew MessageExpunge))`, need: "lr", shows: "STATUS @BOX "},
+	{command: `NOTIFY SET STATUS (subtree @TOP (MessageNew MessageExpunge))`, need: "lr", shows: "STATUS @BOX "},
+	{command: `LIST "" @BOX RETURN (MYRIGHTS)`, need: "l", shows: "MYRIGHTS @BOX "},
+	{command: `LIST "" @BOX RETURN (METADATA (/shared/comment))`, need: "l", shows: "METADATA @BOX "},
+	{command: `APPEND INBOX CATENATE (URL "/@BOX/;UID=1")`, need: "r"},
+	{first: "SELECT @BOX", command: `APPEND INBOX CATENATE (URL ";UID=1/;SECTION=HEADER")`, need: "r"},
+	{command: `APPEND @BOX CATENATE (TEXT {5+}` + "\r\na: b\n)", need: "i"},
+	{first: "SELECT @BOX", command: "REPLACE 1 INBOX {5+}\r\na: b\n", need: "rte"},
+	{first: "SELECT INBOX", command: "REPLACE 2 @BOX {5+}\r\na: b\n", need: "i"},
+	{first: "SELECT @BOX", command: "UID SORT (SIZE) UTF-8 ALL", need: "r"},
+	{first: "SELECT @BOX", command: "UID THREAD REFS UTF-8 ALL", need: "r"},
 }
 
 // TestEachRightIsNeeded gives bob the rights that a command takes, and then
@@ -298,5 +311,31 @@ func TestNobodyFillsTheListOfSharedFolders(t *testing.T) {
 	}
 	if lines := strings.Join(bob.must(`LIST "" *`), "\n"); !strings.Contains(lines, " INBOX") {
 		t.Errorf("bob sees %s", lines)
+	}
+}
+
+// TestRightsThatAreTakenAway: a session that hears of a mailbox, or has
+// selected it, is told nothing more once its user may not read it, or not know
+// of it.
+func TestRightsThatAreTakenAway(t *testing.T) {
+	ts := startServer(t, map[string]string{"imap-plaintext-login": "127.0.0.0/8"})
+	alice, bob := sharer(t, ts, "alice secret"), sharer(t, ts, `bob "pass word\"\\"`)
+	for left, hears := range map[string]bool{"lr": true, "l": false, "r": false, `""`: false} {
+		box := "box" + strings.Trim(left, `"`)
+		alice.must("CREATE " + box)
+		alice.must("SETACL " + box + " bob lr")
+		bob.must("SELECT user/alice/" + box)
+		bob.must("UID SEARCH RETURN (UPDATE (BODY.PEEK[]) ALL) ALL")
+		bob.must("NOTIFY SET (SELECTED (MessageNew (BODY.PEEK[]) MessageExpunge FlagChange)) (mailboxes user/alice/" + box + " (MessageNew MessageExpunge))")
+		if left == "r" || left == "lr" {
+			bob.must("UNSELECT")
+		}
+		alice.must("SETACL " + box + " bob " + left)
+		alice.must("APPEND " + box + " {16+}\r\nSubject: hidden\n")
+		told := strings.Join(bob.must("NOOP"), "\n")
+		told += strings.Join(bob.must("NOOP"), "\n")
+		if got := strings.Contains(told, "EXISTS") || strings.Contains(told, "STATUS") || strings.Contains(told, "hidden"); got != hears {
+			t.Errorf("with %s left: %s", left, told)
+		}
 	}
 }

@@ -227,7 +227,7 @@ func (w *watches) tellOne(one *watch) error {
 	if err != nil {
 		return stored(err)
 	}
-	if rights, err := w.s.rightsIn(one.folder); err != nil || !rights.Has(mailbox.RightRead) {
+	if rights, err := w.s.rightsIn(one.folder); err != nil || !rights.Has(mailbox.RightLookup|mailbox.RightRead) {
 		w.drop(one) // RFC 5465 §5.9
 		return err
 	}
