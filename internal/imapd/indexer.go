@@ -3,7 +3,9 @@ package imapd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -88,10 +90,21 @@ func (x *indexer) work(ctx context.Context) {
 		if !ok {
 			return
 		}
-		if err := j.fill(ctx, x); err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNoFolder) {
+		if err := j.survive(ctx, x); err != nil && ctx.Err() == nil && !errors.Is(err, mailbox.ErrNoFolder) {
 			x.trouble(j.o, j.root, "cannot bring the text index up to date", err)
 		}
 	}
+}
+
+// survive is fill for a goroutine in which nobody else would catch a panic,
+// such as mail that we read may cause: it costs this job only.
+func (j indexJob) survive(ctx context.Context, x *indexer) error {
+	defer func() {
+		if p := recover(); p != nil {
+			j.o.Log.Event(eventlog.Panic, "path", j.root, "error", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	return j.fill(ctx, x)
 }
 
 func (j indexJob) fill(ctx context.Context, x *indexer) error {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"peyk/internal/eventlog"
 	"peyk/internal/mailbox"
 )
 
@@ -109,4 +110,19 @@ func TestIndexerStops(t *testing.T) {
 	if x.running && len(x.jobs) > 0 {
 		t.Error("it works after its end")
 	}
+}
+
+// TestAPanicCostsOneJob: the process goes on, and so does the indexer.
+func TestAPanicCostsOneJob(t *testing.T) {
+	log := &logBuffer{make(chan string, 10)}
+	o := &Options{Log: eventlog.New(log, "imapd", eventlog.Logfmt, time.Now)} // without a host there is nothing to open
+	x := &indexer{}
+	for _, root := range []string{"/one", "/two"} {
+		x.add(indexJob{o, root, "INBOX"})
+		x.done.Wait()
+		if line := <-log.lines; !strings.Contains(line, "event=panic") || !strings.Contains(line, root) {
+			t.Errorf("the log says %s", line)
+		}
+	}
+	x.stop()
 }

@@ -365,3 +365,24 @@ func FuzzFacts(f *testing.F) {
 		}
 	})
 }
+
+// A panic while a message is read ahead, in a goroutine of the walk, reaches
+// the session that wants the message, and not the whole process.
+func TestAPanicAheadReachesTheOneWhoWalks(t *testing.T) {
+	f := openFolder(t, openAccount(t, newTestHost(t), filepath.Join(t.TempDir(), "Maildir")), Inbox)
+	if _, err := f.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w := f.newWalk(NeedEnvelope)
+	w.startReaders()
+	w.ring[0], w.n = step{uid: 1, i: 7, need: NeedEnvelope}, 1 // a message that is not there
+	w.hand(&w.ring[0])
+	defer func() {
+		if p := recover(); !strings.Contains(fmt.Sprint(p), "learn") {
+			t.Errorf("recovered %v", p)
+		}
+		w.close()
+	}()
+	w.drain(func(uint32, *Facts, error) error { return nil })
+	t.Error("there was no panic")
+}

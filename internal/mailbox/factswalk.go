@@ -1,7 +1,9 @@
 package mailbox
 
 import (
+	"fmt"
 	"math"
+	"runtime/debug"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +51,7 @@ type step struct {
 	facts  *Facts
 	own    *Facts // whose memory is used again
 	err    error
+	crash  any // what a reader died of
 
 	whole   bool    // the message is wanted, and seems small
 	buf     *[]byte // where it was read to
@@ -139,11 +142,23 @@ func (w *walk) startReaders() {
 			r := w.f.newMessageReader()
 			defer r.close()
 			for st := range w.todo {
-				w.learn(r, st)
+				st.crash = w.survive(r, st)
 				st.done <- struct{}{}
 			}
 		})
 	}
+}
+
+// survive is learn for a goroutine of our own, in which nobody would catch a
+// panic: it is returned, for the one who wants the message.
+func (w *walk) survive(r *messageReader, st *step) (crash any) {
+	defer func() {
+		if p := recover(); p != nil {
+			crash = fmt.Sprintf("%v\n%s", p, debug.Stack())
+		}
+	}()
+	w.learn(r, st)
+	return nil
 }
 
 // learn reads the message, for its facts if they are not in the cache. What
@@ -182,7 +197,9 @@ func (w *walk) pop(do func(uint32, *Facts, error) error) error {
 		return do(st.uid, nil, ErrGone)
 	}
 	if st.ahead {
-		<-st.done
+		if <-st.done; st.crash != nil {
+			panic(st.crash)
+		}
 	} else if !st.cached || st.whole {
 		w.learn(w.own(), st)
 	}
