@@ -115,8 +115,10 @@ func (w *mailWriter) setTime(at time.Time) error {
 	return os.Chtimes(w.file.Name(), at, at)
 }
 
-// add gives items UIDs and their places in cur/: all of them or none. The
-// uidlist comes first, so that nobody else numbers the files. f.mu is held.
+// add gives items their places in cur/ and UIDs: all of them or none. Others
+// that find the files wait for the lock before they number them. A line of the
+// uidlist whose file is not there yet would be taken for one of a message that
+// is gone. f.mu is held.
 func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 	bits := make([]uint64, len(items))
 	for i := range items {
@@ -138,20 +140,15 @@ func (f *Folder) add(ctx context.Context, items []item) ([]uint32, error) {
 		lines = appendUidRecord(lines, m.UID, m.Base, m.FileSize, m.Size)
 		fresh[i] = m
 	}
-	err = commit.Settle(unsettled(items), func() error { return f.appendTo(list, lock, lines) })
-	if err != nil {
-		f.ids.read = false // lines without files: harmless, but to be read again
+	if err := commit.Settle(unsettled(items), func() error { return f.appendMore(lock, tail, fresh) }); err != nil {
 		return nil, err
 	}
-	if err := f.appendMore(lock, tail, fresh); err != nil {
-		f.ids.read = false
+	if err := f.putAll(items, fresh); err != nil {
 		return nil, err
 	}
-	own := f.changeCur()
-	err = f.putAll(own, items, fresh)
-	own.done()
-	if err != nil {
-		f.ids.read = false
+	if err := f.listAll(list, lock, lines); err != nil {
+		f.takeBack(items, fresh)
+		f.ids.read = false // there may be lines without files
 		return nil, err
 	}
 	f.took(tail, int64(len(lines)), fresh)
@@ -178,7 +175,9 @@ func (f *Folder) appendMore(lock *dotlock, tail uidTail, fresh []Message) error 
 }
 
 // putAll moves the items into cur/, and takes all back when one fails.
-func (f *Folder) putAll(own *ownChange, items []item, fresh []Message) error {
+func (f *Folder) putAll(items []item, fresh []Message) error {
+	own := f.changeCur()
+	defer own.done()
 	for i := range items {
 		to := fresh[i].usualPath()
 		own.expect(to)
@@ -187,11 +186,15 @@ func (f *Folder) putAll(own *ownChange, items []item, fresh []Message) error {
 			return err
 		}
 	}
-	if err := f.host.o.Disk.SyncDir(f.path("cur")); err != nil {
-		f.takeBack(items, fresh)
-		return err
-	}
 	return nil
+}
+
+// listAll makes the places of messages and their UIDs durable; both at once,
+// so that they share a journal commit.
+func (f *Folder) listAll(list *os.File, lock *dotlock, lines []byte) error {
+	synced := make(chan error, 1)
+	go func() { synced <- f.host.o.Disk.SyncDir(f.path("cur")) }()
+	return errors.Join(f.appendTo(list, lock, lines), <-synced)
 }
 
 func (f *Folder) takeBack(items []item, fresh []Message) {

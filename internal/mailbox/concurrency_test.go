@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"peyk/internal/commit"
 )
 
 // Several processes deliver, flag and expunge in one Maildir, and others
@@ -206,4 +208,73 @@ func TestRenamesNeverLookLikeExpunges(t *testing.T) {
 	if s := refresh(t, f); len(s.all()) != all-1 {
 		t.Errorf("%d messages after one was removed", len(s.all()))
 	}
+}
+
+// Another process that looks at a folder at any moment of an APPEND, COPY or
+// MOVE must not take the message for one that is gone, and must not number it.
+func TestMessagesOnTheirWayAreNotGone(t *testing.T) {
+	ops := map[string]func(f, g *Folder) (uids []uint32, err error){
+		"append": func(f, g *Folder) ([]uint32, error) {
+			return f.AppendAll([]NewMessage{{Write: text("a\n")}, {Write: text("b\n")}})
+		},
+		"copy": func(f, g *Folder) ([]uint32, error) { _, uids, err := g.Copy([]uint32{1, 2}, f); return uids, err },
+		"move": func(f, g *Folder) ([]uint32, error) { _, uids, err := g.Move([]uint32{1, 2}, f); return uids, err },
+	}
+	for name, op := range ops {
+		t.Run(name, func(t *testing.T) {
+			var look func()
+			h := newTestHost(t, func(o *Options) {
+				o.Disk = &commit.Disk{Hook: func(commit.Step, string) error {
+					if look != nil {
+						look()
+					}
+					return nil
+				}}
+			})
+			root := filepath.Join(t.TempDir(), "Maildir")
+			a := openAccount(t, h, root)
+			must(t, a.Create("from", ""))
+			f, g := openFolder(t, a, Inbox), openFolder(t, a, "from")
+			for range 2 {
+				_, err := g.Append(0, nil, time.Time{}, text("x\n"))
+				must(t, err)
+			}
+			other := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+			refresh(t, other)
+			var one sync.Mutex // a step may come while another one is looked at
+			var seen []uint32
+			look = func() {
+				one.Lock()
+				defer one.Unlock()
+				// With the lock held by the writer it can find out nothing new,
+				// and gives up.
+				ctx, cancel := context.WithTimeout(t.Context(), 8*lookPause)
+				defer cancel()
+				if s, err := other.Refresh(ctx); err == nil {
+					seen = missingFrom(t, seen, s)
+				}
+			}
+			uids, err := op(f, g)
+			must(t, err)
+			look = nil
+			missingFrom(t, seen, refresh(t, other))
+			for _, s := range []*Snapshot{refresh(t, f), other.Snapshot()} {
+				if got := uidsOf(s); !slices.Equal(got, uids) {
+					t.Errorf("UIDs %v, and %v were told", got, uids)
+				}
+			}
+		})
+	}
+}
+
+// missingFrom checks that what was there is there, and returns what is.
+func missingFrom(t *testing.T, seen []uint32, s *Snapshot) []uint32 {
+	t.Helper()
+	now := uidsOf(s)
+	for _, uid := range seen {
+		if !slices.Contains(now, uid) {
+			t.Errorf("UID %d is gone from %v", uid, now)
+		}
+	}
+	return now
 }
