@@ -36,6 +36,7 @@ type locker struct {
 	pid     int
 	now     func() time.Time
 	started time.Time // a lock with our pid that is older is of a former life
+	booted  time.Time // a lock of this host that is older has no owner any more
 	timeout time.Duration
 }
 
@@ -121,6 +122,7 @@ func createInPlace(path, text string) (*os.File, error) {
 }
 
 // stale returns the lock file if its owner is dead: its process is gone, or
+// the host was started since, or the lock lost its content in a power cut, or
 // neither the lock nor the file it protects has changed for two minutes.
 func (l *locker) stale(path, protects string) os.FileInfo {
 	info, err := os.Lstat(path)
@@ -138,7 +140,13 @@ func (l *locker) dead(path, protects string, info os.FileInfo) bool {
 	if age >= 0 && age < lockFresh {
 		return false
 	}
+	if info.Size() == 0 {
+		return true // the power was cut: nobody leaves it empty for longer than a moment
+	}
 	if pid := l.owner(path); pid > 0 {
+		if info.ModTime().Before(l.booted) {
+			return true // whoever has that number now is another
+		}
 		if pid == l.pid {
 			return info.ModTime().Before(l.started)
 		}

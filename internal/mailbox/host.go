@@ -13,6 +13,8 @@ import (
 
 	"github.com/emersion/go-maildir"
 
+	"golang.org/x/sys/unix"
+
 	"peyk/internal/commit"
 	"peyk/internal/eventlog"
 	"peyk/internal/status"
@@ -64,9 +66,18 @@ func NewHost(o Options) (*Host, error) {
 	h.boot = bootID()
 	// Locks and time stamps of directories are compared with the clock of the
 	// file system, so no other clock will do here.
-	h.locks = &locker{host: lockHost(), pid: h.pid, now: time.Now, started: time.Now(), timeout: lockTimeout}
+	h.locks = &locker{host: lockHost(), pid: h.pid, now: time.Now, started: time.Now(), booted: booted(), timeout: lockTimeout}
 	h.watch = newWatcher(o)
 	return h, nil
+}
+
+// booted returns when this machine was started, or the zero time.
+func booted() time.Time {
+	var up unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration(up.Nano()))
 }
 
 // lockHost is the name that Dovecot puts into lock files.
