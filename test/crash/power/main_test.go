@@ -1,0 +1,121 @@
+// Package power_test cuts the power. It lets the real programs work on a file
+// system of their own, takes the disk away at some moment, and looks at what
+// the disk holds when it comes back, in three ways:
+//
+//   - shutdown_test.go: the shutdown ioctl of ext4, which forgets all that was
+//     not committed;
+//   - replay_test.go: a disk that records every write and every flush, played
+//     back to any moment, with any subset of what was not flushed;
+//   - guest_test.go: a virtual machine that is killed.
+//
+// One oracle judges all three, book_test.go and check_test.go: what was
+// acknowledged is there, with every octet, flag and UID, and what was begun is
+// there whole or not at all. docs/SECURITY.md has the figures.
+package power_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"peyk/test/sandbox"
+)
+
+// inside tells a test binary that it runs in the namespaces of confine.
+const inside = "PEYK_POWER_INSIDE"
+
+func TestMain(m *testing.M) {
+	if os.Geteuid() == 0 && os.Getenv(inside) == "" {
+		os.Exit(confine())
+	}
+	os.Exit(sandbox.Main(m))
+}
+
+// confine runs the test binary again as the first process of its own
+// namespaces of mounts and processes: however it ends, even by SIGKILL, the
+// kernel ends its daemons and guests, unmounts what it mounted and with that
+// frees the loop devices.
+func confine() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "power: no namespaces:", err)
+		return 1
+	}
+	go func() {
+		<-signals
+		cmd.Process.Kill()
+	}()
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+// full reports whether the whole work was asked for: make crash.
+func full() bool { return os.Getenv("PEYK_CRASH") != "" }
+
+// count returns how often to do something: as the environment says, else all
+// for make crash, else few.
+func count(t *testing.T, name string, few, all int) int {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	if full() {
+		return all
+	}
+	return few
+}
+
+// needs skips a test that cannot be done here.
+func needs(t *testing.T, tools ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount")
+	}
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
+	}
+	for _, dev := range []string{"/dev/loop-control", "/proc/self/ns/mnt"} {
+		if _, err := os.Stat(dev); err != nil {
+			t.Skip(err)
+		}
+	}
+}
+
+// workDir returns a directory for images: in memory where there is room, with
+// a short name, because sockets lie in it.
+func workDir(t *testing.T) string {
+	t.Helper()
+	parent := os.TempDir()
+	var st syscall.Statfs_t
+	if syscall.Statfs("/dev/shm", &st) == nil && st.Bavail*uint64(st.Bsize) > 1<<30 {
+		parent = "/dev/shm"
+	}
+	dir, err := os.MkdirTemp(parent, "peyk-power-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for _, sub := range []string{"m", "run"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
