@@ -22,12 +22,13 @@ import (
 type trial struct {
 	*testing.T
 	system
-	dir   string
-	image string
-	books []*book
-	admin *office
-	ticks atomic.Int64
-	seed  uint64
+	dir      string
+	image    string
+	books    []*book
+	admin    *office
+	ticks    atomic.Int64
+	recorder *recorder // what tells the time, if there is one
+	seed     uint64
 }
 
 // prepared is a disk with some mail, and the books of how it came there.
@@ -82,11 +83,17 @@ func (b *book) copyOf(clock func() int64) *book {
 	return c
 }
 
-func (tr *trial) tick() int64 { return tr.ticks.Add(1) }
+// tick is the clock of the books: it counts, or says how many writes and
+// flushes the disk has seen.
+func (tr *trial) tick() int64 {
+	if tr.recorder != nil {
+		return tr.ticks.Load() + tr.recorder.position()
+	}
+	return tr.ticks.Add(1)
+}
 
-// trial copies the prepared disk and mounts it.
-func (p *prepared) trial(t *testing.T, bin, dir string, seed uint64) *trial {
-	t.Helper()
+// start makes a trial on the prepared disk, which is not mounted yet.
+func (p *prepared) start(t *testing.T, bin, dir string, seed uint64) *trial {
 	tr := &trial{T: t, dir: dir, seed: seed, image: filepath.Join(dir, "trial.img"),
 		system: system{bin: bin, disk: filepath.Join(dir, "m"), run: filepath.Join(dir, "run")}}
 	tr.ticks.Store(p.ticks)
@@ -94,6 +101,13 @@ func (p *prepared) trial(t *testing.T, bin, dir string, seed uint64) *trial {
 		tr.books = append(tr.books, b.copyOf(tr.tick))
 	}
 	tr.admin = &office{s: &tr.system, clock: tr.tick}
+	return tr
+}
+
+// trial copies the prepared disk and mounts it.
+func (p *prepared) trial(t *testing.T, bin, dir string, seed uint64) *trial {
+	t.Helper()
+	tr := p.start(t, bin, dir, seed)
 	b, err := os.ReadFile(p.image)
 	if err == nil {
 		err = os.WriteFile(tr.image, b, 0o600)
