@@ -336,7 +336,7 @@ func (f *traffic) stopped() bool {
 }
 
 // traffic starts a client of each kind: one IMAP clerk for each account, two
-// senders by SMTP, one by LMTP, and an admin.
+// senders by SMTP, and where the daemons are ours one by LMTP and an admin.
 func (tr *trial) traffic() *traffic {
 	f := &traffic{stop: make(chan struct{})}
 	for i, b := range tr.books {
@@ -350,6 +350,9 @@ func (tr *trial) traffic() *traffic {
 		})
 	}
 	for i, way := range []struct{ network, address, verb string }{{"tcp", tr.smtp, "EHLO"}, {"tcp", tr.smtp, "EHLO"}, {"unix", tr.socket("deliver.sock"), "LHLO"}} {
+		if way.network == "unix" && len(tr.procs) == 0 {
+			return f // they run in a guest
+		}
 		f.run(func() (io.Closer, func() error, error) {
 			conn, err := net.Dial(way.network, way.address)
 			if err != nil {
