@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,8 @@ import (
 // behind a virtio driver, without any cache of the host.
 type guest struct {
 	kernel, initrd string
+	disk           string // the image that belongs to memory
+	memory         string // the machine as it was when its programs were ready
 }
 
 // unpackKernel finds a kernel: the Debian package that PEYK_KERNEL_DEB names,
@@ -49,8 +52,8 @@ func unpackKernel(t *testing.T, dir string) string {
 	return to
 }
 
-// makeGuest builds the initial file system of the machine.
-func makeGuest(t *testing.T, bin, dir string) *guest {
+// makeGuest builds the initial file system of the machine, and boots it.
+func makeGuest(t *testing.T, p *prepared, bin, dir string) *guest {
 	t.Helper()
 	tree := unpackKernel(t, dir)
 	kernels, _ := filepath.Glob(filepath.Join(tree, "boot", "vmlinuz-*"))
@@ -74,8 +77,13 @@ func makeGuest(t *testing.T, bin, dir string) *guest {
 	}
 	a.copy(t, "init", init)
 	a.file("commands", []byte(guestCommands()))
-	g := &guest{kernel: kernels[0], initrd: filepath.Join(dir, "initrd")}
-	if err := os.WriteFile(g.initrd, a.end(), 0o600); err != nil {
+	g := &guest{kernel: kernels[0], initrd: filepath.Join(dir, "initrd"), disk: filepath.Join(dir, "guest.img"), memory: filepath.Join(dir, "memory")}
+	tr := p.start(t, bin, dir, 0)
+	err := errors.Join(os.WriteFile(g.initrd, a.end(), 0o600), copyFile(tr.image, p.image))
+	if err == nil {
+		err = g.boot(tr)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	return g
@@ -185,35 +193,90 @@ func depends(t *testing.T, path string) []string {
 // bootTime is how long a machine may take on a busy host.
 const bootTime = 3 * time.Minute
 
-// boot starts the machine and waits until its programs answer.
-func (g *guest) boot(tr *trial) (*exec.Cmd, error) {
+// command is the machine on the disk and the ports of a trial.
+func (g *guest) command(tr *trial, more ...string) *exec.Cmd {
 	smtp, imap := sandbox.FreePort(tr), sandbox.FreePort(tr)
-	cmd := exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
-		"-kernel", g.kernel, "-initrd", g.initrd, "-append", "console=ttyS0 quiet panic=-1",
-		"-drive", "file="+tr.image+",format=raw,if=virtio,cache=none",
-		"-netdev", fmt.Sprintf("user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:%d-:25,hostfwd=tcp:127.0.0.1:%d-:143", smtp, imap), "-device", "virtio-net-pci,netdev=n,romfile=")
 	tr.smtp, tr.imap = fmt.Sprintf("127.0.0.1:%d", smtp), fmt.Sprintf("127.0.0.1:%d", imap)
+	return exec.Command("qemu-system-x86_64", append([]string{"-accel", "tcg", "-cpu", "max", "-m", "384", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio",
+		"-kernel", g.kernel, "-initrd", g.initrd, "-append", "console=ttyS0 quiet panic=-1",
+		"-drive", "file=" + tr.image + ",format=raw,if=virtio,cache=none",
+		"-netdev", fmt.Sprintf("user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:%d-:25,hostfwd=tcp:127.0.0.1:%d-:143", smtp, imap), "-device", "virtio-net-pci,netdev=n,romfile="}, more...)...)
+}
+
+// boot boots the machine once, and keeps its memory and its disk for resume:
+// to boot is slow without virtualisation by the processor.
+func (g *guest) boot(tr *trial) error {
+	monitor := tr.socket("monitor")
+	cmd := g.command(tr, "-monitor", "unix:"+monitor+",server=on,wait=off")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
 	late := time.AfterFunc(bootTime, func() { cmd.Process.Kill() })
 	defer late.Stop()
 	var console strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		console.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), "guest: ready") {
-			go io.Copy(io.Discard, out)
+			return g.save(monitor, tr)
+		}
+	}
+	return fmt.Errorf("the machine does not get ready: %s\n%s", errs.String(), console.String())
+}
+
+// save writes the machine's memory to a file, as for a move to another host,
+// and copies the disk that belongs to it.
+func (g *guest) save(monitor string, tr *trial) error {
+	conn, err := net.Dial("unix", monitor)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(bootTime))
+	fmt.Fprintf(conn, "migrate \"exec:cat >%s\"\ninfo migrate\nquit\n", g.memory)
+	said, _ := io.ReadAll(conn)
+	if !bytes.Contains(said, []byte("Migration status: completed")) && !bytes.Contains(said, []byte("Status: completed")) {
+		return fmt.Errorf("cannot save the machine: %s", said)
+	}
+	return copyFile(g.disk, tr.image)
+}
+
+func copyFile(to, from string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// resume starts a machine on a disk of its own, from where boot left it, and
+// waits until it answers.
+func (g *guest) resume(tr *trial) (*exec.Cmd, error) {
+	if err := copyFile(tr.image, g.disk); err != nil {
+		return nil, err
+	}
+	cmd := g.command(tr, "-incoming", "exec:cat "+g.memory)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	for start := time.Now(); time.Since(start) < patience; time.Sleep(10 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", tr.smtp); err == nil {
+			conn.Close()
 			return cmd, nil
 		}
 	}
+	cmd.Process.Kill()
 	cmd.Wait()
-	return nil, fmt.Errorf("the machine does not get ready: %s\n%s", errs.String(), console.String())
+	return nil, fmt.Errorf("the machine does not come back: %s", errs.String())
 }
 
 // TestGuestCuts kills a machine while it works.
@@ -224,15 +287,11 @@ func TestGuestCuts(t *testing.T) {
 	}
 	n := count(t, "PEYK_POWER_GUESTS", 0, 50)
 	bin, dir := built(t), workDir(t)
-	g := makeGuest(t, bin, dir)
 	p := prepare(t, bin, dir)
+	g := makeGuest(t, p, bin, dir)
 	acked, extra, slowest := 0, 0, time.Duration(0)
 	for i := range n {
 		tr := p.start(t, bin, dir, uint64(i))
-		b, err := os.ReadFile(p.image)
-		if err := errors.Join(err, os.WriteFile(tr.image, b, 0o600)); err != nil {
-			t.Fatal(err)
-		}
 		before := tr.acknowledged()
 		o := g.cut(tr)
 		acked, extra, slowest = acked+tr.acknowledged()-before, extra+o.extra, max(slowest, o.took)
@@ -250,7 +309,7 @@ func TestGuestCuts(t *testing.T) {
 // cut lets one machine work for a while, kills it, and judges its disk.
 func (g *guest) cut(tr *trial) outcome {
 	tr.Helper()
-	cmd, err := g.boot(tr)
+	cmd, err := g.resume(tr)
 	if err != nil {
 		tr.Fatal(err)
 	}
@@ -261,7 +320,7 @@ func (g *guest) cut(tr *trial) outcome {
 	for deadline := time.Now().Add(patience); tr.acknowledged() < before+20 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // everybody is at work
 	}
-	time.Sleep(rand.N(2 * time.Second)) // the power goes at any time
+	time.Sleep(rand.N(3 * time.Second)) // the power goes at any time
 	if len(f.errs) > 0 {
 		tr.Errorf("before the cut: %v", f.errs)
 	}

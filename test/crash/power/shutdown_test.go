@@ -108,11 +108,7 @@ func (p *prepared) start(t *testing.T, bin, dir string, seed uint64) *trial {
 func (p *prepared) trial(t *testing.T, bin, dir string, seed uint64) *trial {
 	t.Helper()
 	tr := p.start(t, bin, dir, seed)
-	b, err := os.ReadFile(p.image)
-	if err == nil {
-		err = os.WriteFile(tr.image, b, 0o600)
-	}
-	if err != nil {
+	if err := copyFile(tr.image, p.image); err != nil {
 		t.Fatal(err)
 	}
 	mounted(t, tr.image, tr.disk)
