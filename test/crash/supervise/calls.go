@@ -16,6 +16,7 @@ type shape struct {
 	write bool // it puts octets into fd
 	plain bool // from a buffer in argument 1, of as many octets as argument 2 says
 	looks bool // it changes nothing
+	room  bool // it may need room on the disk; of an open, if that creates
 }
 
 // A pathArg is a path in an argument, relative to the directory in another,
@@ -40,44 +41,48 @@ func paths(name string) shape {
 }
 
 // write is a call that writes from a buffer.
-func write(name string) shape { return shape{name: name, fd: 0, write: true, plain: true} }
+func write(name string) shape {
+	return shape{name: name, fd: 0, write: true, plain: true, room: true}
+}
 
 // gather is one that writes from several.
-func gather(name string) shape { return shape{name: name, fd: 0, write: true} }
+func gather(name string) shape { return shape{name: name, fd: 0, write: true, room: true} }
 
 func look(s shape) shape { s.looks = true; return s }
 
+func room(s shape) shape { s.room = true; return s }
+
 // shapes are the calls that are watched.
 var shapes = joined(legacy(), map[uintptr]shape{
-	unix.SYS_OPENAT:          at("openat"),
+	unix.SYS_OPENAT:          room(at("openat")),
 	unix.SYS_OPENAT2:         at("openat2"),
 	unix.SYS_WRITE:           write("write"),
 	unix.SYS_PWRITE64:        write("pwrite64"),
 	unix.SYS_WRITEV:          gather("writev"),
 	unix.SYS_PWRITEV:         gather("pwritev"),
 	unix.SYS_PWRITEV2:        gather("pwritev2"),
-	unix.SYS_FSYNC:           by("fsync"),
-	unix.SYS_FDATASYNC:       by("fdatasync"),
-	unix.SYS_SYNCFS:          by("syncfs"),
+	unix.SYS_FSYNC:           room(by("fsync")),
+	unix.SYS_FDATASYNC:       room(by("fdatasync")),
+	unix.SYS_SYNCFS:          room(by("syncfs")),
 	unix.SYS_SYNC_FILE_RANGE: by("sync_file_range"),
 	unix.SYS_FTRUNCATE:       by("ftruncate"),
 	unix.SYS_TRUNCATE:        path("truncate"),
-	unix.SYS_FALLOCATE:       by("fallocate"),
+	unix.SYS_FALLOCATE:       room(by("fallocate")),
 	unix.SYS_FCHMOD:          by("fchmod"),
 	unix.SYS_FCHMODAT:        at("fchmodat"),
 	unix.SYS_FCHOWN:          by("fchown"),
 	unix.SYS_FCHOWNAT:        at("fchownat"),
-	unix.SYS_RENAMEAT:        two("renameat"),
-	unix.SYS_RENAMEAT2:       two("renameat2"),
-	unix.SYS_LINKAT:          two("linkat"),
+	unix.SYS_RENAMEAT:        room(two("renameat")),
+	unix.SYS_RENAMEAT2:       room(two("renameat2")),
+	unix.SYS_LINKAT:          room(two("linkat")),
 	unix.SYS_UNLINKAT:        at("unlinkat"),
-	unix.SYS_MKDIRAT:         at("mkdirat"),
-	unix.SYS_MKNODAT:         at("mknodat"),
-	unix.SYS_SYMLINKAT:       {name: "symlinkat", fd: -1, paths: []pathArg{{1, 2}}},
+	unix.SYS_MKDIRAT:         room(at("mkdirat")),
+	unix.SYS_MKNODAT:         room(at("mknodat")),
+	unix.SYS_SYMLINKAT:       {name: "symlinkat", fd: -1, paths: []pathArg{{1, 2}}, room: true},
 	unix.SYS_UTIMENSAT:       {name: "utimensat", fd: 0, paths: []pathArg{{0, 1}}},
 	unix.SYS_SENDFILE:        gather("sendfile"),
-	unix.SYS_COPY_FILE_RANGE: {name: "copy_file_range", fd: 2, write: true},
-	unix.SYS_SPLICE:          {name: "splice", fd: 2, write: true},
+	unix.SYS_COPY_FILE_RANGE: {name: "copy_file_range", fd: 2, write: true, room: true},
+	unix.SYS_SPLICE:          {name: "splice", fd: 2, write: true, room: true},
 	unix.SYS_FLOCK:           by("flock"),
 
 	unix.SYS_READ:              look(by("read")),
@@ -120,4 +125,15 @@ func pathOf(n *notice, a pathArg) string {
 		return ""
 	}
 	return filepath.Join(dir, text)
+}
+
+// creates reports whether an open may make a file; other calls may.
+func creates(n *notice, s shape) bool {
+	switch s.name {
+	case "openat":
+		return n.args[2]&unix.O_CREAT != 0 || n.args[2]&unix.O_TMPFILE == unix.O_TMPFILE
+	case "open":
+		return n.args[1]&unix.O_CREAT != 0
+	}
+	return true
 }

@@ -32,7 +32,7 @@ type Action string
 // The actions.
 const (
 	Fail      Action = "fail"       // it returns Errno, and does nothing
-	FailOn    Action = "fail-on"    // it and all that follow return Errno, until Disarm
+	FailOn    Action = "fail-on"    // it and all that follow return Errno, until Disarm: only calls that need room, as on a full disk
 	Short     Action = "short"      // a write of several octets writes half of them
 	ShortFull Action = "short-full" // the same, and the next write to that file returns Errno
 	Kill      Action = "kill"       // the program is killed before it
@@ -271,10 +271,15 @@ func (p *Process) inject(n *notice, path string, onward response) response {
 }
 
 // spared reports whether a fault cannot happen to a call: what is no write
-// cannot be short.
+// cannot be short, and what needs no room works on a full disk.
 func (p *Process) spared(n *notice, s shape) bool {
-	short := p.o.Fault.Action == Short || p.o.Fault.Action == ShortFull
-	return short && (!s.write || !s.plain || n.args[2] < 2)
+	switch p.o.Fault.Action {
+	case Short, ShortFull:
+		return !s.plain || n.args[2] < 2
+	case FailOn:
+		return !s.room || !creates(n, s)
+	}
+	return false
 }
 
 // ours reports whether a thread is one of the program, not of a child of it.
