@@ -213,7 +213,7 @@ func (r *Runner) cannotOpen(j *job, err error) {
 		m.damaged(err)
 	case errors.Is(err, spool.ErrBusy):
 	default:
-		r.log.Event(eventlog.Trouble, "queue", m.id, "reason", "cannot read a message; it is tried again in a minute", "error", err)
+		r.log.Event(eventlog.Trouble, "queue", m.id, "reason", "cannot read a message; it is tried again within a minute", "error", err)
 	}
 }
 

@@ -124,16 +124,16 @@ func (r *Runner) cannotLoad(id string, err error) {
 	case errors.Is(err, spool.ErrBusy):
 		r.wait(id, busyAgain)
 	default:
-		r.log.Event(eventlog.Trouble, "queue", id, "reason", "cannot read a message; it is tried again in a minute", "error", err)
-		r.wait(id, troubleAgain)
+		r.log.Event(eventlog.Trouble, "queue", id, "reason", "cannot read a message; it is tried again within a minute", "error", err)
+		r.waitTrouble(id)
 	}
 }
 
 // setCorrupt moves a message to corrupt/.
 func (r *Runner) setCorrupt(id string, why error) {
 	if err := r.queue.Corrupt(id); err != nil && !errors.Is(err, os.ErrNotExist) {
-		r.log.Event(eventlog.Trouble, "queue", id, "reason", "cannot move a damaged message to corrupt/; it is tried again in a minute", "error", err)
-		r.wait(id, troubleAgain)
+		r.log.Event(eventlog.Trouble, "queue", id, "reason", "cannot move a damaged message to corrupt/; it is tried again within a minute", "error", err)
+		r.waitTrouble(id)
 		return
 	}
 	r.log.Event(eventlog.Corrupt, "queue", id, "reason", why)

@@ -86,9 +86,9 @@ const (
 	maxActive    = 10000 // messages in memory; beyond it those that wait stay on disk
 	drainTime    = 8 * time.Second
 	sweepEvery   = time.Hour
-	storeAgain   = 10 * time.Second // after a failure to write to the queue
+	storeAgain   = 10 * time.Second // after failures to write to the queue, at most
 	busyAgain    = time.Second      // after mailctl held the message
-	troubleAgain = time.Minute      // after a failure to read a message
+	troubleAgain = time.Minute      // after failures to read a message or to write a report, at most
 )
 
 // Runner is the scheduler of one queue.

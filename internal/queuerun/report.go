@@ -61,10 +61,11 @@ func passedOn(t *target) bool { return t.action == spool.Relayed && dsnPassedOn(
 func (r *Runner) keep(m *message, failures []*target) {
 	for _, t := range failures {
 		t.action, t.left, t.code = spool.Delayed, true, "4.3.0"
-		t.next = r.stamp().Add(troubleAgain)
-	}
-	if len(failures) > 0 && (m.retryWait == 0 || m.retryWait > troubleAgain) {
-		m.retryWait = troubleAgain
+		wait := again(t.delays, troubleAgain)
+		t.next = r.stamp().Add(wait)
+		if m.retryWait == 0 || m.retryWait > wait {
+			m.retryWait = wait
+		}
 	}
 }
 

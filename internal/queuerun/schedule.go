@@ -20,6 +20,8 @@ type entry struct {
 	again bool      // it came from the drop once more while it was active
 	busy  bool      // it is active
 	force bool      // everything is to be tried, whatever the journal says; until it was
+
+	troubles uint8 // failures to read it, one after the other
 }
 
 // schedule is a heap of entries, the next one first.
@@ -159,11 +161,34 @@ func (r *Runner) obeyed(id string) {
 func (r *Runner) wait(id string, d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.sleep(id, d).troubles = 0
+}
+
+// waitTrouble puts a message back that could not be tried for a fault of ours.
+func (r *Runner) waitTrouble(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.known[id]
+	r.sleep(id, again(int(e.troubles), troubleAgain))
+	if e.troubles < 255 {
+		e.troubles++
+	}
+}
+
+// again is how long to wait after n failures and one: a second at first, as
+// most trouble is over soon, then twice as long each time.
+func again(n int, most time.Duration) time.Duration {
+	return min(time.Second<<min(n, 10), most)
+}
+
+// sleep gives an entry that was active its time. r.mu is held.
+func (r *Runner) sleep(id string, d time.Duration) *entry {
 	e := r.rest(id)
 	if e.again {
 		e.again, d = false, 0
 	}
 	r.setDue(e, r.o.Now().Add(d))
+	return e
 }
 
 // forget drops a message with which the queue is done.

@@ -191,19 +191,19 @@ func eventOf(a spool.Action) eventlog.Event {
 func (r *Runner) store(m *message) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for {
+	for failures := 0; ; failures++ {
 		next, err := r.storeOnce(m)
 		if err == nil {
 			next()
 			return
 		}
-		m.log.Event(eventlog.Trouble, "reason", "cannot write to the queue; it is tried again in ten seconds", "error", err)
-		timer := time.NewTimer(storeAgain)
+		m.log.Event(eventlog.Trouble, "reason", "cannot write to the queue; it is tried again within ten seconds", "error", err)
+		timer := time.NewTimer(again(failures, storeAgain))
 		select {
 		case <-r.jobs.Done():
 			timer.Stop()
 			m.closeFile()
-			r.wait(m.id, troubleAgain)
+			r.waitTrouble(m.id)
 			return
 		case <-timer.C:
 		}
