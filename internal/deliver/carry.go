@@ -59,9 +59,7 @@ func (a *Agent) fileFor(t *transaction, r *recipient, all []mailbox.Target) erro
 	}
 	errs, size := a.file(t.msg, targets, r.Address)
 	for i, err := range errs {
-		if err == nil {
-			a.logFiled(r, targets[i], size)
-		}
+		errs[i] = a.logFiled(r, targets[i], err, size)
 	}
 	return errors.Join(errs...)
 }

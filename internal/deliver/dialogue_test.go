@@ -27,7 +27,7 @@ func TestDialogues(t *testing.T) {
 		h.users.quota["full"] = "*:bytes=10"
 		h.users.quota["small"] = "*:bytes=70"
 		h.forward("broken", "bob@x.test, :nonsense:\n")
-		o := lmtp.Options{Hostname: "here.test"}
+		o := lmtp.Options{Hostname: "here.test", Again: true}
 		limits(t, &o, settings)
 		c, err := control.Load(t.TempDir(), control.Of("deliver"), settings)
 		if err != nil {

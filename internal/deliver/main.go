@@ -164,7 +164,7 @@ func serve(ctx context.Context, e *daemon.Env, agent *Agent) error {
 	if err := e.Ready(); err != nil {
 		return err
 	}
-	o := lmtp.Options{Hostname: e.Hostname(), MaxSize: c.Size(control.MessageSize), UIDs: uids, Log: e.Log, Now: e.Now}
+	o := lmtp.Options{Hostname: e.Hostname(), Again: true, MaxSize: c.Size(control.MessageSize), UIDs: uids, Log: e.Log, Now: e.Now}
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() { serveOne(ctx, e, l, agent, o) })

@@ -22,6 +22,8 @@ type message struct {
 	size   int64       // of kept
 	file   *os.File    // behind kept; nil in memory
 	err    error       // that reading from the wire met
+	ident  string      // its queue id; "" if none was told
+	again  bool        // it may have been delivered before
 }
 
 // readMessage reads the header. The sender is in wire form.

@@ -3,6 +3,7 @@ package deliver
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -19,11 +20,12 @@ type Agent struct {
 	o       Options
 	now     atomic.Pointer[Policy]
 	readers *sync.Pool // *bufio.Reader
+	flights *flights
 }
 
 // New makes an agent.
 func New(o Options, p Policy) *Agent {
-	a := &Agent{o: o, readers: &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 8<<10) }}}
+	a := &Agent{o: o, readers: &sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 8<<10) }}, flights: &flights{under: make(map[string]*flight)}}
 	a.SetPolicy(p)
 	return a
 }
@@ -35,7 +37,7 @@ func (a *Agent) policy() *Policy { return a.now.Load() }
 
 // Begin implements lmtp.Backend.
 func (a *Agent) Begin(_ context.Context, m *lmtp.Mail) (lmtp.Handler, error) {
-	mine := &Agent{o: a.o, readers: a.readers} // one policy and one log for the whole transaction
+	mine := &Agent{o: a.o, readers: a.readers, flights: a.flights} // one policy and one log for the whole transaction
 	mine.now.Store(a.policy())
 	mine.o.Log = a.o.Log.With("session", m.Peer.Session, "queue", m.Ident)
 	return &transaction{a: mine, mail: *m}, nil
@@ -85,6 +87,8 @@ func (t *transaction) Data(ctx context.Context, message io.Reader, _ int64) []lm
 		return t.failAll(err)
 	}
 	t.msg = msg
+	msg.ident, msg.again = t.mail.Ident, t.mail.Again
+	defer t.a.flights.enter(msg.ident, msg.again)()
 	simple := t.makePlans()
 	if !simple {
 		if err := msg.keep(t.a.o.TempDir); err != nil {
@@ -178,10 +182,7 @@ func (t *transaction) filed(i int, to mailbox.Target, err error, size int64) {
 		t.plans[i], t.outcomes[i].Err = nil, t.msg.err
 		return
 	}
-	if err == nil {
-		t.a.logFiled(t.rcpts[i], to, size)
-	}
-	t.set(i, err)
+	t.set(i, t.a.logFiled(t.rcpts[i], to, err, size))
 }
 
 // indexOf returns where targets holds t, or its length.
@@ -197,6 +198,9 @@ func indexOf(targets []mailbox.Target, t mailbox.Target) int {
 // file writes the message into the targets, and returns its size as well.
 func (a *Agent) file(m *message, targets []mailbox.Target, deliveredTo string) ([]error, int64) {
 	var size int64
+	for i := range targets {
+		targets[i].Ident, targets[i].Again = m.ident, m.again
+	}
 	errs := a.o.Store.Deliver(targets, func(w io.Writer) error {
 		c := counter{w: w}
 		err := m.writeTo(&c, m.trace(deliveredTo))
@@ -209,8 +213,17 @@ func (a *Agent) file(m *message, targets []mailbox.Target, deliveredTo string) (
 	return errs, size
 }
 
-func (a *Agent) logFiled(r *recipient, to mailbox.Target, size int64) {
-	a.o.Log.Event(eventlog.Filed, "recipient", r.Address, "to", to.Root, "folder", to.Folder, "size", size)
+// logFiled logs a success, and returns the failure if it was none.
+func (a *Agent) logFiled(r *recipient, to mailbox.Target, err error, size int64) error {
+	switch {
+	case errors.Is(err, mailbox.ErrFiled):
+		a.o.Log.Event(eventlog.FiledBefore, "recipient", r.Address, "to", to.Root, "folder", to.Folder)
+	case err != nil:
+		return err
+	default:
+		a.o.Log.Event(eventlog.Filed, "recipient", r.Address, "to", to.Root, "folder", to.Folder, "size", size)
+	}
+	return nil
 }
 
 // quotaError makes a full mailbox permanent where the policy says so. A

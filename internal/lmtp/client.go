@@ -43,7 +43,7 @@ type Client struct {
 
 // extensions is what the server offered.
 type extensions struct {
-	pipelining, chunking, eightBit, binary, utf8, dsn, size, requireTLS, xforward bool
+	pipelining, chunking, eightBit, binary, utf8, dsn, size, requireTLS, xforward, again bool
 }
 
 // Dial connects and says LHLO with the name hello. Errors are *status.Error.
@@ -123,6 +123,8 @@ func parseExtensions(lines []string) (e extensions) {
 			e.size = true
 		case "REQUIRETLS":
 			e.requireTLS = true
+		case "XAGAIN":
+			e.again = true
 		case "XFORWARD":
 			e.xforward = strings.Contains(line+" ", " IDENT ")
 		}

@@ -57,6 +57,9 @@ func (s *session) lhlo(args string) {
 	if s.o.RequireTLS {
 		keywords = append(keywords, "REQUIRETLS")
 	}
+	if s.o.Again {
+		keywords = append(keywords, "XAGAIN")
+	}
 	for i, k := range keywords {
 		mark := "250-"
 		if i == len(keywords)-1 {

@@ -8,6 +8,10 @@
 // travels as one BDAT chunk (RFC 3030) where the other side can take it, with
 // DATA and dot-stuffing elsewhere.
 //
+// A client whose connection broke before the answer came cannot know whether
+// the message was delivered (RFC 1047). Where the server offers XAGAIN, a
+// parameter of MAIL says so, and the server looks before it delivers again.
+//
 // The queue id travels as the IDENT attribute of XFORWARD (Postfix
 // XFORWARD_README), so that one id names a message in the logs of all programs.
 package lmtp
@@ -33,6 +37,7 @@ type Transaction struct {
 	Recipients []envelope.Recipient
 	Message    io.Reader // wire form: CRLF, not dot-stuffed
 	NextHop    string    // for the caller's use; not sent
+	Again      bool      // an earlier attempt was cut off and may have succeeded: XAGAIN, where offered
 }
 
 // Result is what became of one recipient.
@@ -61,6 +66,7 @@ type Mail struct {
 	Ret        string
 	EnvID      string // decoded
 	Size       int64  // as declared by SIZE=; 0 if it was not
+	Again      bool   // the client does not know what became of an earlier attempt
 }
 
 // Backend begins transactions for a server. One Backend serves all sessions at

@@ -54,6 +54,11 @@ func (m *Mail) param(key, value string, has bool, o *Options) *status.Error {
 			return unknownParam(key)
 		}
 		m.RequireTLS, ok = true, !has
+	case "XAGAIN":
+		if !o.Again {
+			return unknownParam(key)
+		}
+		m.Again, ok = true, !has
 	default:
 		return unknownParam(key)
 	}

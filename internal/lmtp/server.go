@@ -36,6 +36,7 @@ type Options struct {
 	Write         time.Duration // for replies; 1 min
 	Drain         time.Duration // for open transactions once ctx has ended; 10 s
 	RequireTLS    bool          // offer REQUIRETLS (RFC 8689)
+	Again         bool          // offer XAGAIN: the backend heeds Mail.Again
 	UIDs          []int         // users that may connect through a Unix socket; empty: anybody whom its permissions let in
 	Log           *eventlog.Log
 	Now           func() time.Time // time.Now

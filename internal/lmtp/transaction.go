@@ -172,6 +172,9 @@ func (d *delivery) appendMail(dst []byte) []byte {
 	if t.RequireTLS && ext.requireTLS {
 		dst = append(dst, " REQUIRETLS"...)
 	}
+	if t.Again && ext.again {
+		dst = append(dst, " XAGAIN"...)
+	}
 	if t.Ret != "" && ext.dsn { // RFC 3461 §4.3
 		dst = append(dst, " RET="...)
 		dst = append(dst, t.Ret...)

@@ -73,7 +73,7 @@ func unsettled(items []item) (files []*commit.File) {
 
 // writeItem writes one message into tmp/. It is not durable yet.
 func (f *Folder) writeItem(m *NewMessage) (item, error) {
-	w, err := f.host.writeUnsynced(f.dir, func(w *mailWriter) error {
+	w, err := f.host.writeUnsynced(f.dir, "", func(w *mailWriter) error {
 		if err := m.Write(w); err != nil || m.Date.IsZero() {
 			return err
 		}

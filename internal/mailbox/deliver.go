@@ -21,18 +21,24 @@ type drop struct {
 // Deliver writes a message into all targets: once, however many they are;
 // the others get a hard link to it. It returns one error per target, nil when
 // the message is durable there. A full mailbox is 452 4.2.2, or 552 5.2.2
-// when the message will never fit; what the system refuses is 451. An error
+// when the message will never fit; what the system refuses is 451. ErrFiled is
+// a success: an earlier attempt had put the message there. An error
 // of write, which is given line ends CRLF or LF, comes back for every target.
 func (h *Host) Deliver(targets []Target, write func(io.Writer) error) []error {
 	drops := make([]drop, len(targets))
 	for i, t := range targets {
 		drops[i].Target = t
 		drops[i].dir, drops[i].err = h.targetDir(t)
+		if drops[i].err == nil && t.Again && t.Ident != "" {
+			drops[i].err = h.filedBefore(drops[i].dir, markOf(t.Ident))
+		}
 	}
 	h.deliver(drops, write)
 	errs := make([]error, len(drops))
 	for i := range drops {
-		errs[i] = temporary("cannot deliver to the mailbox", drops[i].Root, drops[i].err)
+		if errs[i] = drops[i].err; errs[i] != ErrFiled {
+			errs[i] = temporary("cannot deliver to the mailbox", drops[i].Root, errs[i])
+		}
 	}
 	return errs
 }
@@ -63,6 +69,7 @@ func (h *Host) deliver(drops []drop, write func(io.Writer) error) {
 	h.syncDrops(drops)
 	for i := range drops {
 		if d := &drops[i]; d.err == nil {
+			h.marks.add(d.dir, d.Ident)
 			h.countQuota(d.Root, w.size, 1)
 		}
 	}
@@ -121,7 +128,7 @@ func (h *Host) writeOnce(drops []drop, write func(io.Writer) error) (carrier int
 			continue
 		}
 		began := false
-		w, err = h.writeTmp(drops[i].dir, func(m *mailWriter) error {
+		w, err = h.writeTmp(drops[i].dir, drops[i].Ident, func(m *mailWriter) error {
 			began = true
 			return write(m)
 		})
@@ -139,7 +146,7 @@ func (h *Host) writeOnce(drops []drop, write func(io.Writer) error) (carrier int
 // linkInto gives the message a name in new/ of a target; where hard links do
 // not reach, it is copied.
 func (h *Host) linkInto(d *drop, w written) error {
-	name, err := h.uniqueName()
+	name, err := h.nameFor(d.Ident)
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,7 @@ func FuzzMailWriter(f *testing.F) {
 			t.Fatal(err)
 		}
 		step := int(cut)%7 + 1
-		w, err := h.writeTmp(dir, func(w *mailWriter) error {
+		w, err := h.writeTmp(dir, "", func(w *mailWriter) error {
 			for rest := in; len(rest) > 0; rest = rest[min(step, len(rest)):] {
 				w.Write(rest[:min(step, len(rest))])
 			}

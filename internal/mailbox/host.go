@@ -30,6 +30,7 @@ type Host struct {
 	chmod    bool          // the umask takes permissions from the owner
 	buffers  sync.Pool     // *[]byte for messages being written
 	watch    *watcher      // nil: none
+	marks    marks
 	count    counters
 	boot     uint64 // names the time from one start of the system to the next
 

@@ -110,6 +110,8 @@ type Target struct {
 	Root   string // the Maildir
 	Folder string // folder name; empty is INBOX, and one that does not exist too
 	Quota  Quota
+	Ident  string // what the sender's queue calls the message; empty is unknown
+	Again  bool   // an earlier attempt under this Ident may have succeeded: look first
 }
 
 // UIDL returns the unique id of a message for POP3 (RFC 1939 §7), the same

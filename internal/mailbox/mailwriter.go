@@ -93,8 +93,8 @@ type written struct {
 }
 
 // writeTmp writes a message into a tmp directory and syncs it.
-func (h *Host) writeTmp(dir string, fill func(w *mailWriter) error) (written, error) {
-	w, err := h.writeUnsynced(dir, fill)
+func (h *Host) writeTmp(dir, ident string, fill func(w *mailWriter) error) (written, error) {
+	w, err := h.writeUnsynced(dir, ident, fill)
 	if err == nil {
 		err = w.file.Finish()
 	}
@@ -102,8 +102,8 @@ func (h *Host) writeTmp(dir string, fill func(w *mailWriter) error) (written, er
 }
 
 // writeUnsynced writes a message into a tmp directory. The file is still open.
-func (h *Host) writeUnsynced(dir string, fill func(w *mailWriter) error) (written, error) {
-	name, err := h.uniqueName()
+func (h *Host) writeUnsynced(dir, ident string, fill func(w *mailWriter) error) (written, error) {
+	name, err := h.nameFor(ident)
 	if err != nil {
 		return written{}, err
 	}

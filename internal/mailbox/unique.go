@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 )
@@ -13,8 +14,22 @@ func (h *Host) uniqueName() (string, error) {
 	if err := h.random(r[:]); err != nil {
 		return "", err
 	}
+	return h.nameWith(r[:]), nil
+}
+
+// nameFor is uniqueName for a delivery: where the message has an identifier,
+// its hash stands in place of the randomness, to be found again (again.go).
+func (h *Host) nameFor(ident string) (string, error) {
+	if ident == "" {
+		return h.uniqueName()
+	}
+	mark := markOf(ident)
+	return h.nameWith(binary.BigEndian.AppendUint64(nil, uint64(mark))), nil
+}
+
+func (h *Host) nameWith(r []byte) string {
 	now := h.o.Now()
-	return fmt.Sprintf("%d.M%06dP%dQ%dR%x.%s", now.Unix(), now.Nanosecond()/1000, h.pid, h.counter.Add(1), r, h.hostname), nil
+	return fmt.Sprintf("%d.M%06dP%dQ%dR%x.%s", now.Unix(), now.Nanosecond()/1000, h.pid, h.counter.Add(1), r, h.hostname)
 }
 
 // hostInName escapes what may not stand in a base name.

@@ -147,6 +147,7 @@ func (r *Runner) attempt(j *job) {
 // server cannot be reached.
 func (r *Runner) deliver(j *job, f *spool.Message) ([]lmtp.Result, error) {
 	p := j.lane.class.pool
+	cut := j.message.cut
 	for again := j.lane.class == r.local; ; {
 		c, used, err := p.get(r.jobs)
 		if err != nil {
@@ -154,11 +155,13 @@ func (r *Runner) deliver(j *job, f *spool.Message) ([]lmtp.Result, error) {
 		}
 		r.reached(j.lane.class)
 		content := &content{r: f.Reader()}
-		results, err := c.Deliver(r.jobs, j.transaction(f.Envelope, content))
+		results, err := c.Deliver(r.jobs, j.transaction(f.Envelope, content, cut))
 		if err == nil {
 			p.put(c, r.o.Now())
 		} else {
 			c.Close()
+			cut = true
+			r.cutOff(j.message.id)
 		}
 		if errors.Is(content.err, spool.ErrCorrupt) {
 			j.message.damaged(content.err)
@@ -190,9 +193,9 @@ func heardAnything(results []lmtp.Result) bool {
 	return slices.ContainsFunc(results, func(r lmtp.Result) bool { return r.Err == nil || r.Reply != "" })
 }
 
-func (j *job) transaction(e *envelope.Envelope, content io.Reader) *lmtp.Transaction {
+func (j *job) transaction(e *envelope.Envelope, content io.Reader, cut bool) *lmtp.Transaction {
 	t := &lmtp.Transaction{QueueID: e.ID, Sender: e.Sender, Body: e.Body, SMTPUTF8: e.SMTPUTF8, RequireTLS: e.RequireTLS,
-		Ret: e.Ret, EnvID: e.EnvID, Size: e.Size, Message: content, NextHop: j.targets[0].hop.Destination}
+		Ret: e.Ret, EnvID: e.EnvID, Size: e.Size, Message: content, Again: cut, NextHop: j.targets[0].hop.Destination}
 	t.Recipients = make([]envelope.Recipient, len(j.targets))
 	for i := range j.targets {
 		t.Recipients[i] = j.targets[i].rcpt

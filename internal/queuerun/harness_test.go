@@ -51,6 +51,7 @@ type server struct {
 	broken func(n int) bool // n-th transaction breaks the connection
 	down   bool
 	n      int
+	again  []bool // by transaction: whether it may have been made before
 }
 
 func newServer() *server {
@@ -76,6 +77,7 @@ func (s *serverConn) Deliver(ctx context.Context, t *lmtp.Transaction) ([]lmtp.R
 	s.busy++
 	s.peak = max(s.peak, s.busy)
 	s.n++
+	s.again = append(s.again, t.Again)
 	broken := s.broken != nil && s.broken(s.n)
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); s.busy--; s.mu.Unlock() }()

@@ -29,6 +29,7 @@ type message struct {
 	env     *envelope.Envelope
 	arrived time.Time
 	logged  bool // it has a journal
+	cut     bool // an earlier attempt was cut off, and may have delivered
 	state   spool.State
 	targets []*target // with which something is to be done in this attempt
 
@@ -73,7 +74,7 @@ type result struct {
 }
 
 // run makes one attempt at a message.
-func (r *Runner) run(id string, force bool) {
+func (r *Runner) run(id string, force, cut bool) {
 	r.opening <- struct{}{}
 	m, err := r.load(id, force)
 	if err != nil {
@@ -81,6 +82,7 @@ func (r *Runner) run(id string, force bool) {
 		r.cannotLoad(id, err)
 		return
 	}
+	m.cut = cut
 	jobs := r.jobsOf(m)
 	m.pending = len(jobs) + 1
 	start, refused := r.submit(jobs)

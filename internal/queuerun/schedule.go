@@ -19,6 +19,7 @@ type entry struct {
 	index int       // in the schedule; -1 when not in it
 	again bool      // it came from the drop once more while it was active
 	busy  bool      // it is active
+	cut   bool      // an attempt was cut off, and may have delivered
 	force bool      // everything is to be tried, whatever the journal says; until it was
 
 	troubles uint8 // failures to read it, one after the other
@@ -107,7 +108,7 @@ func (r *Runner) begin(e *entry) {
 	e.busy = true
 	r.active++
 	r.wg.Add(1) // rest has the Done
-	go r.run(e.id, e.force)
+	go r.run(e.id, e.force, e.cut)
 }
 
 // arrive notes a message that came into the queue, or came again: it is tried
@@ -146,6 +147,14 @@ func (r *Runner) park(id string, in func()) {
 		return
 	}
 	in()
+}
+
+// cutOff notes that it is not known whether an attempt delivered. That stays
+// so for as long as the message is here.
+func (r *Runner) cutOff(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known[id].cut = true
 }
 
 // obeyed notes that everything that was to be tried was.
@@ -260,7 +269,7 @@ func (r *Runner) remember(id string, wait time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known[id] == nil {
-		e := &entry{id: id, index: -1}
+		e := &entry{id: id, index: -1, cut: true} // nobody knows what the last queue-run was doing
 		r.known[id] = e
 		r.setDue(e, r.o.Now().Add(wait))
 	}
