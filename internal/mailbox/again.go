@@ -65,8 +65,12 @@ type folderMarks struct {
 	set  map[mark]struct{}
 }
 
-// maxMarked is how many folders are remembered.
-const maxMarked = 64
+// maxMarked is how many folders are remembered, and maxMarks how many marks of
+// each; a larger folder is listed each time. 20 MB at most.
+const (
+	maxMarked = 16
+	maxMarks  = 1 << 16
+)
 
 // of returns the marks of a folder; nil if it is not known and not to be.
 func (m *marks) of(dir string, remember bool) *folderMarks {
@@ -94,7 +98,17 @@ func (m *marks) add(dir, ident string) {
 	if f := m.of(dir, false); f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.set[one.mark] = struct{}{}
+		if f.read {
+			f.set[one.mark] = struct{}{}
+			f.bound()
+		}
+	}
+}
+
+// bound forgets the marks of a folder that has too many.
+func (f *folderMarks) bound() {
+	if len(f.set) > maxMarks {
+		f.set, f.read = make(map[mark]struct{}), false
 	}
 }
 
@@ -154,6 +168,7 @@ func (h *Host) filedBefore(dir string, k mark) error {
 		}
 	}
 	f.read = true
+	f.bound()
 	if in == "" {
 		return nil
 	}

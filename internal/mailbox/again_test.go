@@ -100,4 +100,12 @@ func TestMarksAreBounded(t *testing.T) {
 	if len(m.dirs) > maxMarked {
 		t.Errorf("%d folders", len(m.dirs))
 	}
+	large := m.of("/large", true)
+	large.read = true
+	for i := range maxMarks + 1 {
+		m.add("/large", fmt.Sprint(i))
+	}
+	if len(large.set) > maxMarks || large.read {
+		t.Errorf("%d marks of one folder", len(large.set))
+	}
 }
