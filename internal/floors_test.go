@@ -21,7 +21,7 @@ import (
 // floors is the table of docs/ARCHITECTURE.md: an import may only point down.
 var floors = [][]string{
 	{"version", "sysexits", "commit", "eventlog"},
-	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext"},
+	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext", "totp"},
 	{"control", "table", "spool", "mailbox", "textindex"},
 	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "mx", "nameserver"},
 	{"daemon"},
@@ -40,9 +40,9 @@ var testOnly = []string{"dialog"}
 
 // sameFloor are the edges inside one floor that are meant: an address that
 // cannot be parsed has a reply, and a report is made of an envelope and of
-// header fields; the text of a message is in its MIME parts, and the text index is made of
-// mailboxes.
-var sameFloor = []string{"address status", "dsn envelope", "dsn header", "mailtext mimescan", "textindex mailbox"}
+// header fields; the text of a message is in its MIME parts, the text index is made of
+// mailboxes, and tables name networks as settings do.
+var sameFloor = []string{"address status", "dsn envelope", "dsn header", "mailtext mimescan", "textindex mailbox", "table control"}
 
 // confined are modules that only the named packages may import, because the
 // rest of the program must not depend on their types.
@@ -56,6 +56,7 @@ var confined = map[string][]string{
 	"github.com/landlock-lsm/go-landlock": {"daemon"},
 	"github.com/go-crypt/crypt":           {"passhash"},
 	"modernc.org/sqlite":                  {"textindex"},
+	"rsc.io/qr":                           {"mailctl"},
 }
 
 type listed struct {

@@ -4,6 +4,8 @@
 //
 //	domains/example.org/users      Dovecot's passwd-file format
 //	domains/example.org/aliases    the aliases(5) format
+//	domains/example.org/app-passwords, second-factor, access
+//	access                         limits of logins and of mail
 //
 // Reading is cheap to repeat: a file is parsed again only when its times, size
 // or inode have changed. A line that cannot be understood is never a reason to
@@ -44,6 +46,9 @@ type Domains struct {
 	users    cache[*users]
 	aliases  cache[*aliases]
 	includes cache[*include]
+	apps     cache[*entries[AppPassword]]
+	seconds  cache[*entries[SecondFactor]]
+	access   cache[*accessTable]
 }
 
 // OpenDomains returns the tables below a control directory. Nothing is read
@@ -103,14 +108,14 @@ func isDomain(s string) bool {
 
 // Check returns everything that is wrong in the tables, for mailctl.
 func (d *Domains) Check() []error {
+	errs := d.checkAccess(d.serverAccess(), "")
 	entries, err := os.ReadDir(d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return errs
 	}
 	if err != nil {
-		return []error{err}
+		return append(errs, err)
 	}
-	var errs []error
 	for _, e := range entries {
 		errs = append(errs, d.checkEntry(e.Name())...)
 	}
@@ -125,7 +130,10 @@ func (d *Domains) checkEntry(name string) []error {
 		return []error{&LineError{File: d.path(name), Err: errors.Join(err,
 			errors.New("cannot use this entry: expected a directory whose name is a domain in lower case, internationalised ones as xn--"))}}
 	}
-	return append(d.checkUsers(name), d.checkAliases(name)...)
+	return slices.Concat(d.checkUsers(name), d.checkAliases(name),
+		checkEntries(d, &d.apps, name, appPasswordsFile, parseAppPassword),
+		checkEntries(d, &d.seconds, name, secondFactorFile, parseSecondFactor),
+		d.checkAccess(d.path(name, accessFile), name))
 }
 
 // unreadable is the status of a table that cannot be read.
