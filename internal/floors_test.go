@@ -22,7 +22,7 @@ import (
 var floors = [][]string{
 	{"version", "sysexits", "commit", "eventlog"},
 	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext", "totp"},
-	{"control", "table", "spool", "mailbox", "textindex"},
+	{"control", "table", "spool", "mailbox", "textindex", "authstate"},
 	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "mx", "nameserver"},
 	{"daemon"},
 	{"smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd", "sendmail", "mailctl"},
@@ -50,7 +50,7 @@ var confined = map[string][]string{
 	"github.com/emersion/go-smtp":         {"smtpd", "remote", "smtpclient", "deliver", "lmtp"},
 	"github.com/emersion/go-imap/v2":      {"imapd"},
 	"github.com/emersion/go-maildir":      {"mailbox"},
-	"github.com/fsnotify/fsnotify":        {"mailbox", "spool", "queuerun"},
+	"github.com/fsnotify/fsnotify":        {"mailbox", "spool", "queuerun", "authd"},
 	"github.com/urfave/cli/v2":            {"daemon", "mailctl", "smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd"},
 	"github.com/miekg/dns":                {"mx", "nameserver"},
 	"github.com/landlock-lsm/go-landlock": {"daemon"},

@@ -21,7 +21,16 @@ type attempt struct {
 	ip      netip.Addr   // of the client; not valid when unknown
 	net     netip.Prefix // whose failures count; not valid when exempt or unknown
 
-	user address.Address // the account that is asked for, once it is known
+	obeys bool   // whoever asks obeys the rights in our answer
+	asks  bool   // and can ask its user for the code of a second factor
+	code  string // which this is; "" = none was given
+
+	user   address.Address    // the account that is asked for, once it is known
+	stored string             // its hash, once it is known
+	app    *table.AppPassword // that was the password; nil = the main one, or none
+	strong bool               // proved by other means than a password of ours
+	rule   string             // the line of a table that refuses, for the log
+	text   string             // and what it says
 }
 
 func (s *Server) begin(service string, ip netip.Addr, log *eventlog.Log) *attempt {
@@ -36,9 +45,16 @@ func (s *Server) begin(service string, ip netip.Addr, log *eventlog.Log) *attemp
 // run holds the dialogue of the mechanism that the client chose. The error is
 // a refusal, or says why nobody can tell now.
 func (a *attempt) run(ctx context.Context, r *dovecotauth.Request) error {
+	a.obeys, a.asks, a.code = r.Obeys, r.Asks, r.Code
+	if r.Mech == dovecotauth.PasswdMechanism {
+		return a.passwd(ctx, r)
+	}
 	for _, m := range mechanisms {
 		if m.Name == r.Mech {
-			return m.run(ctx, a, r)
+			if err := m.run(ctx, a, r); err != nil {
+				return err
+			}
+			return a.admit(ctx)
 		}
 	}
 	return noMechanism
@@ -81,7 +97,10 @@ func (a *attempt) password(ctx context.Context, c credentials) error {
 	if err != nil {
 		return err
 	}
-	ok, err := a.proves(ctx, account, found, c.password)
+	ok, err := a.byAppPassword(c.password)
+	if err == nil && !ok {
+		ok, err = a.proves(ctx, account, found, c.password)
+	}
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"peyk/internal/authstate"
+	"peyk/internal/commit"
 	"peyk/internal/control"
 	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
@@ -33,11 +35,18 @@ type Options struct {
 type Server struct {
 	options   Options
 	tables    *table.Domains
+	editor    *table.Editor
+	state     *authstate.State
+	countries *countries
 	accounts  backend
 	turnstile *turnstile
 	outcomes  *outcomes
 	penalties *penalties
-	settings  atomic.Pointer[settings]
+
+	wrongCodes wrongCodes
+	changes    changes
+	renewed    renewed
+	settings   atomic.Pointer[settings]
 }
 
 // settings are what a reload may change.
@@ -47,6 +56,10 @@ type settings struct {
 	quota         int64
 	delay         time.Duration
 	exempt        []netip.Prefix
+
+	countryCommand string
+	sendOnlyText   string
+	passwordChange bool
 }
 
 // New returns a server of a configuration.
@@ -62,9 +75,13 @@ func New(c *control.Config, o Options) *Server {
 		parallel = runtime.GOMAXPROCS(0)
 	}
 	tables := table.OpenDomains(c.Dir())
+	disk := new(commit.Disk)
 	s := &Server{
 		options:   o,
 		tables:    tables,
+		editor:    table.NewEditor(c.Dir(), disk),
+		state:     authstate.New(c.Text(control.AuthState), disk),
+		countries: newCountries(o.Now),
 		accounts:  files{tables},
 		turnstile: newTurnstile(parallel),
 		outcomes:  newOutcomes(o.Now, c.Duration(control.AuthCache)),
@@ -82,9 +99,17 @@ func (s *Server) Reload(c *control.Config) {
 		quota:         c.Size(control.Quota),
 		delay:         c.Duration(control.AuthFailureDelay),
 		exempt:        c.Networks(control.LimitsExempt),
+
+		countryCommand: c.Text(control.CountryCommand),
+		sendOnlyText:   c.Text(control.SendOnlyText),
+		passwordChange: c.Bool(control.PasswordChange),
 	})
 	s.outcomes.forget(c.Duration(control.AuthCache))
+	s.changes.tell("")
 }
+
+// Close closes the files of the state.
+func (s *Server) Close() { s.state.Close() }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -108,6 +133,12 @@ func (s *Server) Mechanisms() []dovecotauth.Mechanism {
 
 // Authenticate decides about a login.
 func (s *Server) Authenticate(ctx context.Context, r *dovecotauth.Request) dovecotauth.Verdict {
+	switch r.Mech {
+	case dovecotauth.FollowMechanism:
+		return s.follow(ctx, r)
+	case dovecotauth.CheckMechanism:
+		return s.check(ctx, r)
+	}
 	a := s.begin(r.Service, r.RemoteIP, s.options.Log.With("service", r.Service, "client", ipText(r.RemoteIP), "session", r.Session))
 	err := a.run(ctx, r)
 	if errors.Is(err, dovecotauth.ErrCancelled) {

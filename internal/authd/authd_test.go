@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"peyk/internal/commit"
 	"peyk/internal/control"
 	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
@@ -69,6 +71,12 @@ func start(t testing.TB, set map[string]string, usersFile string) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Mkdir(filepath.Join(dir, "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	given := map[string]string{"auth-state": filepath.Join(dir, "state")}
+	maps.Copy(given, set)
+	set = given
 	w := &world{dir: dir, log: &safeBuffer{}}
 	w.clock.Store(time.Unix(1e9, 0).UnixNano())
 	w.write(t, usersFile)
@@ -83,6 +91,7 @@ func start(t testing.TB, set map[string]string, usersFile string) *world {
 	w.auth = dovecotauth.NewAuth(filepath.Join(dir, "a"), dovecotauth.Options{})
 	w.users = dovecotauth.NewUserDB(filepath.Join(dir, "u"), dovecotauth.Options{})
 	t.Cleanup(func() {
+		w.s.Close()
 		w.auth.Close()
 		w.users.Close()
 		cancel()
@@ -108,7 +117,7 @@ func (w *world) write(t testing.TB, users string) {
 	t.Helper()
 	path := filepath.Join(w.dir, "domains/example.org/users")
 	os.MkdirAll(filepath.Dir(path), 0o755)
-	if err := os.WriteFile(path, []byte(users), 0o600); err != nil {
+	if err := new(commit.Disk).ReplaceFile(path, []byte(users), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -100,7 +100,11 @@ func checkOne(c *control.Config, in io.Reader) (dovecotauth.User, int) {
 	s := New(c, Options{Log: new(eventlog.Log)})
 	ctx := context.Background()
 	a := s.begin("checkpassword", netip.Addr{}, s.options.Log)
-	if err := a.password(ctx, credentials{authcid: f[0], password: f[1]}); err != nil {
+	err = a.password(ctx, credentials{authcid: f[0], password: f[1]})
+	if err == nil {
+		err = a.admit(ctx)
+	}
+	if err != nil {
 		return dovecotauth.User{}, codeOf(err)
 	}
 	u, found, err := s.User(ctx, "checkpassword", a.user.String())

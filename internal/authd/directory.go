@@ -22,7 +22,15 @@ func (s *Server) User(_ context.Context, _, name string) (dovecotauth.User, bool
 	if err != nil || !found {
 		return dovecotauth.User{}, false, err
 	}
-	return set.describe(u), true, nil
+	access, err := s.tables.Access(addr)
+	if err != nil {
+		return dovecotauth.User{}, false, err
+	}
+	d := set.describe(u)
+	if line := s.mailRefusal(set, access); line != "" {
+		d.Fields[dovecotauth.FieldMail] = line
+	}
+	return d, true, nil
 }
 
 // List returns the addresses of all accounts.

@@ -7,14 +7,17 @@ import (
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"peyk/internal/control"
 	"peyk/internal/daemon"
 	"peyk/internal/dovecotauth"
+	"peyk/internal/eventlog"
 )
 
 // Main runs authd and returns its exit status: as a daemon, or, with
@@ -30,10 +33,24 @@ func Main(args []string) int {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "checkpassword", Usage: "check the one login that descriptor 3 holds, then run PROGRAM as that user"},
 		},
-		// The frame adds the control directory: nothing else is read or written.
-		Powers: func(*control.Config) daemon.Powers { return daemon.Powers{} },
+		Powers: powers,
 		Run:    run,
 	}, args)
+}
+
+// powers: the state is written. The users files are if users may change their
+// passwords, and programs run if one is to tell the country of an address; the
+// frame adds that the control directory is read.
+func powers(c *control.Config) daemon.Powers {
+	p := daemon.Powers{ReadWrite: []string{c.Text(control.AuthState)}}
+	if c.Bool(control.PasswordChange) {
+		p.ReadWrite = append(p.ReadWrite, c.Path("domains"))
+	}
+	if command := c.Text(control.CountryCommand); command != "" {
+		p.Run = []string{"/usr", "/bin", "/lib", "/lib64", filepath.Dir(strings.Fields(command)[0])}
+		p.ReadOnly = []string{"/var/lib/GeoIP"} // where geoipupdate(1) puts its files
+	}
+	return p
 }
 
 func run(ctx context.Context, e *daemon.Env) error {
@@ -50,7 +67,11 @@ func run(ctx context.Context, e *daemon.Env) error {
 		return err
 	}
 	s := New(e.Config(), Options{Log: e.Log, Now: e.Now})
+	defer s.Close()
 	e.OnReload(s.Reload)
+	if err := s.watch(ctx, e.Config().Dir()); err != nil {
+		e.Log.Event(eventlog.Trouble, "reason", "cannot watch the tables: sessions end only after SIGHUP", "error", err)
+	}
 	wire := &dovecotauth.Server{Auth: s, Directory: s, Allow: uids, Log: e.Log, Now: e.Now, Rand: e.Rand}
 	if err := e.Ready(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 // judge decides from all that is known, after the work was done.
 func (a *attempt) judge(account table.User, found, ok bool) error {
+	a.stored = account.Password
 	switch {
 	case !found:
 		return unknownUser

@@ -31,13 +31,19 @@ func (a *attempt) verdict(err error) dovecotauth.Verdict {
 	var no refusal
 	switch {
 	case err == nil:
-		a.log.Event(eventlog.AuthOK, "user", name)
-		return dovecotauth.Verdict{OK: true, User: name}
+		a.log.Event(eventlog.AuthOK, "user", name, "app", a.appID())
+		a.noteUse()
+		return dovecotauth.Verdict{OK: true, User: name, Fields: a.fields()}
 	case errors.As(err, &no):
-		a.log.Event(eventlog.AuthFailed, "user", name, "reason", string(no))
+		a.log.Event(eventlog.AuthFailed, "user", name, "reason", string(no), "app", a.appID(), "rule", a.rule, "text", a.text)
 		v := dovecotauth.Verdict{User: name}
-		if no == otherAuthzid {
+		switch no {
+		case otherAuthzid:
 			v.Code = "authz_fail"
+		case needCode:
+			v.Code = dovecotauth.CodeNeedCode
+		case passwordsFixed:
+			v.Reason = "passwords are not changed this way here"
 		}
 		return v
 	}

@@ -14,6 +14,15 @@ var (
 		Help: "How long the outcome of a login is remembered, so that a client which logs in every minute costs nothing. A changed entry counts at once. 0s remembers nothing."}
 	AuthFailureDelay = &Setting{Name: "auth-failure-delay", Kind: Duration, Default: "1s", Programs: []string{"authd"},
 		Help: "Waiting time before a login is looked at when its network (a /24 of IPv4, a /64 of IPv6) has failed three times; it doubles with each further failure up to 15s, and shrinks as time passes. 0s is no delay."}
+	AuthState = &Setting{Name: "auth-state", Kind: Path, Default: "/var/lib/peyk/auth", Programs: []string{"authd", "mailctl"},
+		Help: "Directory in which authd remembers, over a restart, which codes of second factors are used up and when each app password was last used. Only authd writes there."}
+	CountryCommand = &Setting{Name: "country-command", Kind: Text, Check: checkCommand, Programs: []string{"authd"},
+		Help: "Program, by its absolute path, with arguments that have blanks between them, which prints the country of an address: the address is its last argument, and the first word of two capital letters that it prints is the answer. Needed for the word countries of the access tables. No shell is involved; an answer is remembered for an hour, and a program that takes more than five seconds is ended. Default: none, and where a country counts nobody gets in."}
+	SendOnlyText = &Setting{Name: "send-only-text", Kind: Text, Default: "this account takes no mail", Programs: []string{"authd"},
+		Help: "What a sender hears, behind 550 5.2.1, when mail is for an account that the access tables let send only."}
+	PasswordChange = &Setting{Name: "password-change", Kind: Bool, Default: "no", Programs: []string{"authd"},
+		Help: "Whether users may change their own passwords by mailctl passwd. authd must then be allowed to replace the users files: see mailctl domain self-service."}
 )
 
-var authdSettings = []*Setting{MailRoot, UserdbUIDs, DefaultDomain, AuthHashParallel, AuthCache, AuthFailureDelay}
+var authdSettings = []*Setting{MailRoot, UserdbUIDs, DefaultDomain, AuthHashParallel, AuthCache, AuthFailureDelay,
+	AuthState, CountryCommand, SendOnlyText, PasswordChange}

@@ -108,6 +108,14 @@ func checkSeparator(text string) error {
 	return nil
 }
 
+// checkCommand takes a program by its absolute path, and arguments.
+func checkCommand(text string) error {
+	if path, _, _ := strings.Cut(text, " "); path != filepath.Clean(path) {
+		return fmt.Errorf("cannot use %q: expected the path of a program without dots, and its arguments", path)
+	}
+	return checkDirectory(text)
+}
+
 // checkDirectory takes absolute paths.
 func checkDirectory(text string) error {
 	if !filepath.IsAbs(text) {

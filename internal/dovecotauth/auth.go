@@ -101,11 +101,14 @@ func refused(err error) *status.Error {
 // authLine builds an AUTH request. With nologin the server keeps nothing for
 // a master to pick up. resp must be the last word.
 func authLine(id uint32, service, mech string, initial []byte, info AuthInfo) []byte {
-	l := newLine("AUTH", id).word(mech).field("service", service).word("nologin")
+	l := newLine("AUTH", id).word(mech).field("service", service).word("nologin").word(WordObeys)
 	if info.Secured {
 		l.word("secured")
 	}
 	l.field("lip", ipText(info.LocalIP)).field("rip", ipText(info.RemoteIP)).field("session", info.Session)
+	if info.Asks {
+		l.word(WordCode + "=" + info.Code)
+	}
 	if initial != nil {
 		l.word("resp=" + base64.StdEncoding.EncodeToString(initial))
 	}
@@ -196,6 +199,9 @@ func verdict(m message) (Login, error) {
 		why := fmt.Errorf("refused: %s", firstOf(f["reason"], f["code"], "no reason given"))
 		if _, temp := f["temp"]; temp || f["code"] == "temp_fail" {
 			return Login{}, noAnswer(why)
+		}
+		if f["code"] == CodeNeedCode {
+			why = ErrNeedCode
 		}
 		return Login{}, refused(why)
 	}

@@ -29,6 +29,9 @@ type Request struct {
 	LocalIP  netip.Addr
 	Session  string
 	Initial  []byte // nil when the client sent no initial response
+	Obeys    bool   // the caller obeys FieldRights and follows changes
+	Code     string // of a second factor
+	Asks     bool   // the caller can ask its user for such a code
 
 	id        uint32
 	nologin   bool
@@ -226,6 +229,10 @@ func (c *client) end(id uint32) {
 // decide asks the Authenticator and sends its answer.
 func (c *client) decide(ctx context.Context, r *Request) {
 	limited, cancel := context.WithTimeout(ctx, loginTime)
+	if r.Mech == FollowMechanism { // lasts as long as its connection
+		cancel()
+		limited, cancel = context.WithCancel(ctx)
+	}
 	defer cancel()
 	v := c.ask(limited, r)
 	c.end(r.id)
@@ -345,6 +352,8 @@ func parseAuth(id uint32, m message) (*Request, error) {
 	r := &Request{id: id, Mech: strings.ToUpper(m.word(1)), Service: f["service"], Session: f["session"], responses: make(chan []byte, 1)}
 	_, r.Secured = f["secured"]
 	_, r.nologin = f["nologin"]
+	_, r.Obeys = f[WordObeys]
+	r.Code, r.Asks = f[WordCode]
 	r.RemoteIP, _ = netip.ParseAddr(f["rip"])
 	r.LocalIP, _ = netip.ParseAddr(f["lip"])
 	r.RemoteIP, r.LocalIP = r.RemoteIP.Unmap().WithZone(""), r.LocalIP.Unmap().WithZone("")

@@ -31,6 +31,8 @@ type AuthInfo struct {
 	RemoteIP netip.Addr
 	LocalIP  netip.Addr
 	Session  string // id of the session, for the log
+	Asks     bool   // whoever logs in can be asked for the code of a second factor
+	Code     string // what the answer was
 }
 
 // Login is a login that succeeded.

@@ -106,7 +106,7 @@ const masterHello = `
 // names a user lets anybody in.
 func TestAuthenticateDialogue(t *testing.T) {
 	secret := base64.StdEncoding.EncodeToString([]byte("\x00alice\x00" + canary))
-	ask := "< AUTH | 1 | PLAIN | service=smtp | nologin | secured | lip=192.0.2.9 | rip=2001:db8::1 | session=s1 | resp=" + secret + "\n"
+	ask := "< AUTH | 1 | PLAIN | service=smtp | nologin | peyk_obeys | secured | lip=192.0.2.9 | rip=2001:db8::1 | session=s1 | resp=" + secret + "\n"
 	info := AuthInfo{Secured: true, RemoteIP: netip.MustParseAddr("2001:db8::1"), LocalIP: netip.MustParseAddr("::ffff:192.0.2.9"), Session: "s1"}
 	for answer, want := range map[string]int{
 		"> OK | 1 | user=alice@example.org | nodelay": 0,

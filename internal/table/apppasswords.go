@@ -13,6 +13,13 @@ import (
 // appPasswordsFile is the file of a domain that holds its app passwords.
 const appPasswordsFile = "app-passwords"
 
+// How many groups of four letters the random secrets have that are stored in
+// the tables: 100 bits for an app password, 80 for a recovery code.
+const (
+	AppPasswordGroups = 5
+	RecoveryGroups    = 4
+)
+
 // Rights say what a login may do.
 type Rights string
 

@@ -20,6 +20,7 @@ const (
 	dirPerm     = 0o755
 	usersPerm   = 0o640
 	aliasesPerm = 0o644
+	lockPerm    = 0o640 // authd locks too, where users change their passwords
 )
 
 // Editor changes the tables: atomically, under a lock against a second
@@ -83,6 +84,31 @@ func (e *Editor) SetUser(u User) error {
 		}
 		t.replace(at, line)
 		return nil
+	})
+}
+
+// UpdateUser changes the line of a user under the lock. One who is not there
+// is fs.ErrNotExist.
+func (e *Editor) UpdateUser(addr address.Address, change func(*User) error) error {
+	return e.edit(addr.Domain, "users", usersPerm, func(t *text) error {
+		at := t.userLines(addr)
+		if len(at) == 0 {
+			return fmt.Errorf("cannot change %s: %w", addr, fs.ErrNotExist)
+		}
+		old := t.lines[at[0][0]]
+		u, _, err := parseUser(t.domain, []byte(old))
+		if err == nil {
+			err = change(&u)
+		}
+		if err != nil {
+			return err
+		}
+		gecos, shell := oldFields(old)
+		line, err := u.format(gecos, shell)
+		if err == nil {
+			t.replace(at, line)
+		}
+		return err
 	})
 }
 
@@ -205,11 +231,12 @@ func (e *Editor) locked(change func() error) error {
 	if err := e.disk.Mkdir(e.dir, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	lock, err := os.OpenFile(filepath.Join(e.dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(filepath.Join(e.dir, ".lock"), os.O_RDONLY|os.O_CREATE, lockPerm)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	lock.Chmod(lockPerm) // whatever the umask says; only its owner can
 	for {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 		if err != unix.EINTR {
