@@ -41,6 +41,7 @@ type Conn struct {
 	leave       []func() // gives places in the limits back
 	once        sync.Once
 	secure      atomic.Pointer[tls.Conn]
+	farewell    atomic.Pointer[string] // of Dismiss
 	compression atomic.Pointer[compression]
 	wire        wire
 	shaking     atomic.Bool // a TLS handshake is going on
@@ -177,11 +178,22 @@ func (c *Conn) readFailed(err error) error {
 		return err // of SetReadDeadline: the caller may go on
 	}
 	c.reading.err = err
-	if errors.Is(err, ErrShutdown) && c.o.Farewell != "" {
-		c.Write([]byte(c.o.Farewell + "\r\n"))
+	if last := c.lastWords(err); last != "" {
+		c.Write([]byte(last + "\r\n"))
 		c.Flush()
 	}
 	return err
+}
+
+// lastWords returns the line for a client whose session we end with err.
+func (c *Conn) lastWords(err error) string {
+	switch {
+	case errors.Is(err, ErrDismissed):
+		return *c.farewell.Load()
+	case errors.Is(err, ErrShutdown):
+		return c.o.Farewell
+	}
+	return ""
 }
 
 // readOnce is one read of the socket, which may block.

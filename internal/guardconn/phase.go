@@ -26,6 +26,9 @@ type Phase struct {
 // session waits for a command.
 var ErrShutdown = errors.New("the server is shutting down")
 
+// ErrDismissed is what Read returns instead once Dismiss has been called.
+var ErrDismissed = errors.New("the session was ended by the server")
+
 // A TimeoutError is a client that was too slow.
 type TimeoutError struct {
 	Limit string        // idle, whole or rate: the field of Phase; write: it took no output
@@ -61,6 +64,7 @@ type timing struct {
 	armedAt     time.Time // zero unless a Read is blocked
 	explicit    time.Time // of SetReadDeadline
 	interrupted bool
+	dismissed   bool
 }
 
 // SetPhase begins a phase: the clocks of Idle, Whole and Rate start again.
@@ -85,6 +89,34 @@ func (c *Conn) Interrupt() {
 	}
 }
 
+// dismissGrace is how long a session that is dismissed may go on with what it
+// is doing.
+const dismissGrace = 500 * time.Millisecond
+
+// Dismiss ends the session as Interrupt does, with a farewell of its own, which
+// has no CRLF and may be empty; Read returns ErrDismissed. A session that does
+// not come to a command soon is cut off. It may be called after Close.
+func (c *Conn) Dismiss(farewell string) {
+	c.farewell.Store(&farewell)
+	c.timing.dismiss()
+	c.Interrupt()
+	time.AfterFunc(dismissGrace, func() { c.sock.Close() })
+}
+
+func (t *timing) dismiss() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dismissed = true
+}
+
+// why says why an interrupted session ends. It wants t.mu.
+func (t *timing) why() error {
+	if t.dismissed {
+		return ErrDismissed
+	}
+	return ErrShutdown
+}
+
 func (t *timing) reset(p Phase) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,7 +130,7 @@ func (t *timing) arm(sock net.Conn, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.interrupted && t.phase.Command {
-		return ErrShutdown
+		return t.why()
 	}
 	if t.since.IsZero() {
 		t.since = now
@@ -165,7 +197,7 @@ func (t *timing) expired(now time.Time) error {
 	p := t.phase
 	switch {
 	case t.interrupted && p.Command:
-		return ErrShutdown
+		return t.why()
 	case p.Idle > 0 && t.first.IsZero() && now.Sub(t.since) >= p.Idle:
 		return &TimeoutError{"idle", p.Idle}
 	case p.Whole > 0 && !t.first.IsZero() && now.Sub(t.first) >= p.Whole:

@@ -181,3 +181,37 @@ func TestWritesPassWhileAReadIsBlocked(t *testing.T) {
 		expect(t, client, "* 1 EXISTS\r\n")
 	})
 }
+
+func TestDismiss(t *testing.T) {
+	inBubble(t, Options{Farewell: "bye"}, func(t *testing.T, c *Conn, client net.Conn) {
+		c.SetPhase(Phase{Command: true})
+		heard := make(chan string, 1)
+		go func() {
+			b, _ := io.ReadAll(client)
+			heard <- string(b)
+		}()
+		time.AfterFunc(time.Minute, func() { c.Dismiss("your password was changed") })
+		if err := readAll(c); err != ErrDismissed {
+			t.Fatalf("got %v, want ErrDismissed", err)
+		}
+		c.Close()
+		if got := <-heard; got != "your password was changed\r\n" {
+			t.Fatalf("the client heard %q", got)
+		}
+		c.Dismiss("too late")
+	})
+}
+
+// TestDismissCutsOff holds that a session which is not at a command does not
+// go on.
+func TestDismissCutsOff(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, c *Conn, client net.Conn) {
+		c.SetPhase(Phase{})
+		go drip(client, 100*time.Millisecond)
+		began := time.Now()
+		time.AfterFunc(time.Minute, func() { c.Dismiss("") })
+		if err := readAll(c); err == nil || time.Since(began) != time.Minute+dismissGrace {
+			t.Fatalf("got %v after %v", err, time.Since(began))
+		}
+	})
+}
