@@ -178,15 +178,15 @@ func (c *Conn) readFailed(err error) error {
 		return err // of SetReadDeadline: the caller may go on
 	}
 	c.reading.err = err
-	if last := c.lastWords(err); last != "" {
+	if last := c.farewellFor(err); last != "" {
 		c.Write([]byte(last + "\r\n"))
 		c.Flush()
 	}
 	return err
 }
 
-// lastWords returns the line for a client whose session we end with err.
-func (c *Conn) lastWords(err error) string {
+// farewellFor returns the line for a client whose session we end with err.
+func (c *Conn) farewellFor(err error) string {
 	switch {
 	case errors.Is(err, ErrDismissed):
 		return *c.farewell.Load()
