@@ -32,8 +32,9 @@ const (
 	maxArgonLanes  = 64
 )
 
-// argon is an {ARGON2ID} hash.
+// argon is an {ARGON2ID} hash, or an {ARGON2I} one.
 type argon struct {
+	independent  bool // ARGON2I
 	memory, time uint32
 	lanes        uint8
 	salt, key    []byte
@@ -61,11 +62,18 @@ func Dummy(password string) {
 
 // String returns the hash as it stands in a users file.
 func (a argon) String() string {
-	return fmt.Sprintf("{ARGON2ID}$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.memory, a.time, a.lanes,
+	scheme, name := "ARGON2ID", "argon2id"
+	if a.independent {
+		scheme, name = "ARGON2I", "argon2i"
+	}
+	return fmt.Sprintf("{%s}$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", scheme, name, argon2.Version, a.memory, a.time, a.lanes,
 		base64.RawStdEncoding.EncodeToString(a.salt), base64.RawStdEncoding.EncodeToString(a.key))
 }
 
 func (a argon) hash(password string, size int) []byte {
+	if a.independent {
+		return argon2.Key([]byte(password), a.salt, a.time, a.memory, a.lanes, uint32(size))
+	}
 	return argon2.IDKey([]byte(password), a.salt, a.time, a.memory, a.lanes, uint32(size))
 }
 
@@ -76,13 +84,14 @@ func (a argon) matches(password string) (bool, error) {
 // parseArgon2 reads $argon2id$v=19$m=19456,t=2,p=1$salt$key.
 func parseArgon2(s string) (verifier, error) {
 	f := strings.Split(s, "$")
-	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" || f[2] != "v=19" {
+	if len(f) != 6 || f[0] != "" || f[1] != "argon2id" && f[1] != "argon2i" || f[2] != "v=19" {
 		return nil, errFormat
 	}
 	a, err := parseArgonCost(f[3])
 	if err != nil {
 		return nil, err
 	}
+	a.independent = f[1] == "argon2i"
 	a.salt, err = unbase64(f[4], 8)
 	if err != nil {
 		return nil, err

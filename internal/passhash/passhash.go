@@ -5,6 +5,8 @@
 package passhash
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -33,9 +35,12 @@ func CheckPassword(password string) error {
 // Verify reports whether password belongs to hash. An error says that the
 // hash cannot be used, or that the password is one that no account may have.
 //
-// The schemes are ARGON2ID, BLF-CRYPT, SHA512-CRYPT, SHA256-CRYPT, CRYPT (any
-// of these by its own prefix, and the meaning of a hash without a scheme),
-// PBKDF2, SSHA512, SSHA256 and PLAIN.
+// The schemes are those of Dovecot's: ARGON2ID, ARGON2I, BLF-CRYPT,
+// SHA512-CRYPT, SHA256-CRYPT, MD5-CRYPT, CRYPT (any of these by its own prefix,
+// and the meaning of a hash without a scheme), PBKDF2, SCRAM-SHA-256 and -1,
+// SSHA512, SSHA256, SSHA and SMD5, the same without salt, and PLAIN. Not among
+// them are those that no crypt(3) of today makes or that keep the password
+// readable: DES-CRYPT, PLAIN-MD4, CRAM-MD5, DIGEST-MD5, OTP, LANMAN, NTLM.
 func Verify(hash, password string) (bool, error) {
 	if err := CheckPassword(password); err != nil {
 		return false, err
@@ -51,6 +56,18 @@ func Verify(hash, password string) (bool, error) {
 func Check(hash string) error {
 	_, err := parse(hash)
 	return err
+}
+
+// IsFast reports whether a password is compared with a hash in no time: then a
+// server that wants to hide whether an account exists does Dummy besides.
+func IsFast(hash string) bool {
+	switch name := Scheme(hash); name {
+	case "PLAIN", "CLEARTEXT", "CLEAR", "MD5", "MD5-CRYPT":
+		return true
+	default:
+		sum, _, _ := digestOf(name)
+		return sum != nil
+	}
 }
 
 // Scheme returns the scheme of a hash in upper case, without an encoding
@@ -76,8 +93,14 @@ func parse(hash string) (verifier, error) {
 		return nil, err
 	}
 	name, encoding, _ := strings.Cut(scheme, ".")
+	if sum, _, _ := digestOf(name); sum != nil {
+		return parseDigest(name, encoding, rest)
+	}
+	if rest, err = decodeText(encoding, rest); err != nil {
+		return nil, err
+	}
 	switch name {
-	case "ARGON2ID":
+	case "ARGON2ID", "ARGON2I":
 		return parseArgon2(rest)
 	case "BLF-CRYPT":
 		return parseBcrypt(rest)
@@ -85,16 +108,41 @@ func parse(hash string) (verifier, error) {
 		return parseCrypt(rest, "$6$")
 	case "SHA256-CRYPT":
 		return parseCrypt(rest, "$5$")
+	case "MD5-CRYPT", "MD5":
+		return parseMD5Crypt(rest)
 	case "CRYPT":
 		return parseAnyCrypt(rest)
 	case "PBKDF2":
 		return parsePBKDF2(rest)
-	case "SSHA512", "SSHA256":
-		return parseSalted(name, encoding, rest)
-	case "PLAIN", "CLEARTEXT":
+	case "SCRAM-SHA-256":
+		return parseSCRAM(SHA256(), rest)
+	case "SCRAM-SHA-1":
+		return parseSCRAM(SHA1(), rest)
+	case "PLAIN", "CLEARTEXT", "CLEAR":
 		return parsePlain(rest)
 	}
-	return nil, fmt.Errorf("cannot use the password scheme {%s}: expected ARGON2ID, BLF-CRYPT, SHA512-CRYPT, SHA256-CRYPT, PBKDF2, SSHA512, SSHA256 or PLAIN", scheme)
+	return nil, fmt.Errorf("cannot use the password scheme {%s}: expected ARGON2ID, BLF-CRYPT, SHA512-CRYPT, PBKDF2, SCRAM-SHA-256, SSHA512 or another one of peyk-tables(5)", scheme)
+}
+
+// decodeText undoes the encoding that a suffix of the scheme names; a hash is
+// text in itself.
+func decodeText(encoding, s string) (string, error) {
+	var b []byte
+	var err error
+	switch encoding {
+	case "":
+		return s, nil
+	case "B64", "BASE64":
+		b, err = base64.StdEncoding.DecodeString(s)
+	case "HEX":
+		b, err = hex.DecodeString(s)
+	default:
+		err = errFormat
+	}
+	if err != nil {
+		return "", errFormat
+	}
+	return string(b), nil
 }
 
 // split takes the scheme off a hash. Without one it is CRYPT, as in Dovecot's
@@ -134,6 +182,8 @@ func parseAnyCrypt(hash string) (verifier, error) {
 		return parseBcrypt(hash)
 	case strings.HasPrefix(hash, "$5$"):
 		return parseCrypt(hash, "$5$")
+	case strings.HasPrefix(hash, "$1$"):
+		return parseMD5Crypt(hash)
 	}
 	return parseCrypt(hash, "$6$")
 }

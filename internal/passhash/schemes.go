@@ -4,7 +4,6 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/go-crypt/crypt/algorithm"
+	"github.com/go-crypt/crypt/algorithm/md5crypt"
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 	"golang.org/x/crypto/bcrypt"
 )
@@ -52,7 +52,7 @@ func (b blowfish) matches(password string) (bool, error) {
 	return false, errFormat
 }
 
-// crypted is a SHA-crypt hash, $5$ or $6$.
+// crypted is a hash of crypt(3): $1$, $5$ or $6$.
 type crypted struct{ digest algorithm.Digest }
 
 func parseCrypt(s, prefix string) (verifier, error) {
@@ -69,6 +69,19 @@ func parseCrypt(s, prefix string) (verifier, error) {
 	d, err := shacrypt.Decode(s)
 	if err != nil {
 		return nil, errFormat // the library's error may quote the hash
+	}
+	return crypted{d}, nil
+}
+
+// parseMD5Crypt reads $1$salt$hash, which is for reading only: MD5 with a
+// thousand rounds.
+func parseMD5Crypt(s string) (verifier, error) {
+	if !strings.HasPrefix(s, "$1$") || len(s) > 3+8+1+22 {
+		return nil, errFormat
+	}
+	d, err := md5crypt.DecodeVariant(md5crypt.VariantStandard)(s)
+	if err != nil {
+		return nil, errFormat
 	}
 	return crypted{d}, nil
 }
@@ -111,43 +124,6 @@ func (d derived) matches(password string) (bool, error) {
 		return false, errFormat
 	}
 	return subtle.ConstantTimeCompare(key, d.key) == 1, nil
-}
-
-// salted is an {SSHA256} or {SSHA512} hash: the digest of password and salt,
-// then the salt.
-type salted struct {
-	sum  func([]byte) []byte
-	key  []byte
-	salt []byte
-}
-
-func parseSalted(name, encoding, s string) (verifier, error) {
-	v := salted{sum: func(b []byte) []byte { h := sha512.Sum512(b); return h[:] }}
-	size := sha512.Size
-	if name == "SSHA256" {
-		v.sum = func(b []byte) []byte { h := sha256.Sum256(b); return h[:] }
-		size = sha256.Size
-	}
-	b, err := decodeSalted(encoding, s, size)
-	if err != nil || len(b) <= size {
-		return nil, errFormat
-	}
-	v.key, v.salt = b[:size], b[size:]
-	return v, nil
-}
-
-func decodeSalted(encoding, s string, size int) ([]byte, error) {
-	switch encoding {
-	case "", "B64", "BASE64":
-		return unbase64(s, size+1)
-	case "HEX":
-		return hex.DecodeString(s)
-	}
-	return nil, errFormat
-}
-
-func (v salted) matches(password string) (bool, error) {
-	return subtle.ConstantTimeCompare(v.sum(append([]byte(password), v.salt...)), v.key) == 1, nil
 }
 
 // plain is a {PLAIN} password, for test installations.
