@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 
 	"peyk/internal/status"
@@ -23,7 +24,7 @@ type Auth struct {
 	mux mux
 
 	mu         sync.Mutex
-	mechanisms []string // of the last handshake
+	mechanisms []Mechanism // of the last handshake
 }
 
 // NewAuth returns a client of the socket. It connects on the first request,
@@ -48,7 +49,11 @@ func (a *Auth) Mechanisms(ctx context.Context) ([]string, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.mechanisms, nil
+	names := make([]string, len(a.mechanisms))
+	for i, m := range a.mechanisms {
+		names[i] = m.Name
+	}
+	return names, nil
 }
 
 // Authenticate tries one login with a mechanism that needs a single response,
@@ -65,8 +70,6 @@ func (a *Auth) Authenticate(ctx context.Context, service, mech string, response 
 // each challenge and returns the response; its error ends the login and is
 // returned. A nil initial means that the client sent no initial response.
 func (a *Auth) Exchange(ctx context.Context, service, mech string, initial []byte, info AuthInfo, next func(challenge []byte) ([]byte, error)) (Login, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.mux.options.timeout())
-	defer cancel()
 	x := exchange{mux: &a.mux, next: next, request: func(id uint32) []byte {
 		return authLine(id, service, mech, initial, info)
 	}}
@@ -109,6 +112,7 @@ func authLine(id uint32, service, mech string, initial []byte, info AuthInfo) []
 	if info.Asks {
 		l.word(WordCode + "=" + info.Code)
 	}
+	info.appendChannel(l)
 	if initial != nil {
 		l.word("resp=" + base64.StdEncoding.EncodeToString(initial))
 	}
@@ -140,7 +144,7 @@ func (x *exchange) try(ctx context.Context) (login Login, again bool, err error)
 	said := false
 	for err == nil {
 		var m message
-		m, err = c.reply(ctx)
+		m, err = x.reply(ctx, c)
 		if err != nil {
 			break
 		}
@@ -154,14 +158,21 @@ func (x *exchange) try(ctx context.Context) (login Login, again bool, err error)
 			return Login{}, false, err
 		}
 	}
-	if c != nil && ctx.Err() != nil && c.link.alive() {
+	if c != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)) && c.link.alive() {
 		c.link.send(newLine("CANCEL", c.id).end(), x.mux.options.timeout())
 	}
-	if c != nil && !c.fresh && !said && !x.retried && ctx.Err() == nil {
+	if c != nil && !c.fresh && !said && !x.retried && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
 		x.retried = true
 		return Login{}, true, nil
 	}
 	return Login{}, false, noAnswer(err)
+}
+
+// reply waits for the server's next answer, for a while.
+func (x *exchange) reply(ctx context.Context, c *call) (message, error) {
+	ctx, cancel := context.WithTimeout(ctx, x.mux.options.timeout())
+	defer cancel()
+	return c.reply(ctx)
 }
 
 // proceed answers a challenge.
@@ -241,7 +252,7 @@ func (a *Auth) handshake(conn net.Conn, r *bufio.Reader) error {
 const maxHandshake = 200
 
 // readOffer reads the server's handshake up to DONE.
-func readOffer(r *bufio.Reader) (mechanisms []string, err error) {
+func readOffer(r *bufio.Reader) (mechanisms []Mechanism, err error) {
 	for n := 0; n < maxHandshake; n++ {
 		m, err := readMessage(r)
 		if err != nil {
@@ -251,7 +262,7 @@ func readOffer(r *bufio.Reader) (mechanisms []string, err error) {
 		case n == 0 && !m.isVersion():
 			return nil, garbage("no version 1 to begin with")
 		case m.command == "MECH" && m.word(0) != "":
-			mechanisms = append(mechanisms, m.word(0))
+			mechanisms = append(mechanisms, Mechanism{Name: strings.ToUpper(m.word(0)), Flags: m.words[1:]})
 		case m.command == "DONE":
 			return mechanisms, nil
 		}

@@ -33,6 +33,9 @@ type Request struct {
 	Code     string // of a second factor
 	Asks     bool   // the caller can ask its user for such a code
 
+	Bindings    map[string][]byte // channel bindings of the client's connection, by kind
+	Certificate *Certificate      // that the client has shown; nil = none
+
 	id        uint32
 	nologin   bool
 	client    *client
@@ -357,6 +360,7 @@ func parseAuth(id uint32, m message) (*Request, error) {
 	r.RemoteIP, _ = netip.ParseAddr(f["rip"])
 	r.LocalIP, _ = netip.ParseAddr(f["lip"])
 	r.RemoteIP, r.LocalIP = r.RemoteIP.Unmap().WithZone(""), r.LocalIP.Unmap().WithZone("")
+	r.Bindings, r.Certificate = channel(f)
 	resp, ok := f["resp"]
 	if !ok {
 		return r, nil

@@ -33,6 +33,9 @@ type AuthInfo struct {
 	Session  string // id of the session, for the log
 	Asks     bool   // whoever logs in can be asked for the code of a second factor
 	Code     string // what the answer was
+
+	Bindings    map[string][]byte // channel bindings of the connection, by kind
+	Certificate *Certificate      // that the client has shown; nil = none
 }
 
 // Login is a login that succeeded.
