@@ -117,7 +117,7 @@ type Server struct {
 
 // New returns a server.
 func New(o Options) *Server {
-	srv := &Server{sortKeys: newSortKeys(), searches: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	srv := &Server{sortKeys: &sortKeys{}, searches: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	srv.options.Store(&o)
 	return srv
 }

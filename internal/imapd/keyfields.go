@@ -15,6 +15,7 @@ import (
 // as they stand in the message. nil is a field that is not there.
 type keyFields struct {
 	date, subject, from, to, cc, id, inReplyTo, references []byte
+	gone                                                   bool // the message is
 }
 
 // wanted are fields that have to be found.
@@ -125,7 +126,7 @@ func (s *session) fieldsOf(uid uint32, facts *mailbox.Facts, err error, k *keyFi
 		k.take(facts.Fields, wanted)
 		return nil
 	}
-	*k = keyFields{}
+	*k = keyFields{gone: true}
 	if err != nil {
 		return unlessGone(err)
 	}

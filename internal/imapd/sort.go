@@ -187,7 +187,7 @@ func (s *session) columns(q *query, found *hits, criteria []criterion) ([]column
 		default:
 			c.words = make([]string, found.n)
 			for n, key := range keys[k] {
-				c.words[n] = key.text
+				c.words[n] = key.Text
 			}
 		}
 		if err != nil {
@@ -219,8 +219,8 @@ func (s *session) dates(found *hits, keys []sortKey) ([]int64, error) {
 	dates := make([]int64, found.n)
 	n := 0
 	for i := range found.from(0) {
-		dates[n] = keys[n].n
-		if keys[n].text == noDate {
+		dates[n] = keys[n].N
+		if keys[n].Text == noDate {
 			if err := s.arrival(s.sel.view.At(i), &dates[n]); err != nil {
 				return nil, err
 			}

@@ -2,7 +2,6 @@ package imapd
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"slices"
 	"sync"
 	"weak"
@@ -20,12 +19,13 @@ const (
 	sortKeySize = 28
 )
 
+// freshKeys: keys are written to the folder when more than one in so many of
+// them is new. Fewer are made again by the next process.
+const freshKeys = 16
+
 // A sortKey is what SORT or THREAD makes of one header field of a message. It
 // never changes, so that it is made once.
-type sortKey struct {
-	text string
-	n    int64
-}
+type sortKey = mailbox.SortKey
 
 // Kinds of sort keys besides the criteria of SORT.
 const kindReferences = "REFERENCES" // text: hashes, see packIDs
@@ -34,38 +34,37 @@ const kindReferences = "REFERENCES" // text: hashes, see packIDs
 const noDate = "?"
 
 // keyOf makes a sort key.
-func (c *sortKeys) keyOf(kind string, k *keyFields) sortKey {
+func keyOf(kind string, k *keyFields) sortKey {
 	switch kind {
 	case "DATE":
 		d, ok := parseSent(mimescan.Unfold(k.date))
 		if !ok {
-			return sortKey{text: noDate}
+			return sortKey{Text: noDate}
 		}
-		return sortKey{n: d.unix}
+		return sortKey{N: d.unix}
 	case "SUBJECT":
 		base, reply := baseSubject(mailtext.Field(mimescan.Unfold(k.subject)))
-		key := sortKey{text: casemap.Key(base)} // RFC 5051
+		key := sortKey{Text: casemap.Key(base)} // RFC 5051
 		if reply {
-			key.n = 1
+			key.N = 1
 		}
 		return key
 	case "FROM":
-		return sortKey{text: mailboxKey(k.from)}
+		return sortKey{Text: mailboxKey(k.from)}
 	case "TO":
-		return sortKey{text: mailboxKey(k.to)}
+		return sortKey{Text: mailboxKey(k.to)}
 	case "CC":
-		return sortKey{text: mailboxKey(k.cc)}
+		return sortKey{Text: mailboxKey(k.cc)}
 	case "DISPLAYFROM":
-		return sortKey{text: displayKey(k.from)}
+		return sortKey{Text: displayKey(k.from)}
 	case "DISPLAYTO":
-		return sortKey{text: displayKey(k.to)}
+		return sortKey{Text: displayKey(k.to)}
 	}
-	return sortKey{text: packIDs(c.seed, k)}
+	return sortKey{Text: packIDs(k)}
 }
 
 // sortKeys remembers sort keys of folders that are open, those used last.
 type sortKeys struct {
-	seed    maphash.Seed
 	mu      sync.Mutex
 	columns []*keyColumn // the one used last is the last
 	size    int
@@ -76,12 +75,9 @@ type keyColumn struct {
 	folder   weak.Pointer[mailbox.Folder]
 	validity uint32
 	kind     string
-	uids     []uint32
-	keys     []sortKey
 	size     int
+	mailbox.SortKeys
 }
-
-func newSortKeys() *sortKeys { return &sortKeys{seed: maphash.MakeSeed()} }
 
 // find returns the column of a folder, nil when there is none.
 func (c *sortKeys) find(sel *selected, kind string) *keyColumn {
@@ -107,9 +103,9 @@ func (c *sortKeys) index(sel *selected, kind string) int {
 // there are too many.
 func (c *sortKeys) put(sel *selected, col *keyColumn) {
 	col.folder, col.validity = weak.Make(sel.folder), sel.snap.UIDValidity
-	col.size = sortKeySize * len(col.keys)
-	for _, k := range col.keys {
-		col.size += len(k.text)
+	col.size = sortKeySize * len(col.Keys)
+	for _, k := range col.Keys {
+		col.size += len(k.Text)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,7 +130,7 @@ func (s *session) keysOf(found *hits, kinds []string) ([][]sortKey, error) {
 	unknown := &hits{} // among the places of those found
 	for i, kind := range kinds {
 		all[i] = make([]sortKey, found.n)
-		s.known(found, s.srv.sortKeys.find(s.sel, kind), all[i], unknown)
+		s.known(found, s.column(kind), all[i], unknown)
 	}
 	if unknown.n == 0 {
 		return all, nil
@@ -148,18 +144,37 @@ func (s *session) keysOf(found *hits, kinds []string) ([][]sortKey, error) {
 		}
 		n++
 	}
+	fresh := missing.n
 	err := s.eachFields(missing, kinds, func(n int, k *keyFields) {
+		if k.gone {
+			fresh = 0 // what is not known is not to be kept
+		}
 		for i, kind := range kinds {
-			all[i][places[n]] = s.srv.sortKeys.keyOf(kind, k)
+			all[i][places[n]] = keyOf(kind, k)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	for i, kind := range kinds {
-		s.remember(found, kind, all[i])
+		s.remember(found, kind, all[i], fresh)
 	}
 	return all, nil
+}
+
+// column returns the keys of a kind that are remembered by this process, or
+// else in the folder; nil when there are none.
+func (s *session) column(kind string) *keyColumn {
+	if col := s.srv.sortKeys.find(s.sel, kind); col != nil {
+		return col
+	}
+	kept := s.sel.folder.ReadSortKeys(kind)
+	if len(kept.UIDs) == 0 {
+		return nil
+	}
+	col := &keyColumn{kind: kind, SortKeys: kept}
+	s.srv.sortKeys.put(s.sel, col)
+	return col
 }
 
 // known fills in the keys that a column has, and notes those that it has not.
@@ -167,11 +182,11 @@ func (s *session) known(found *hits, col *keyColumn, keys []sortKey, unknown *hi
 	n, j := 0, 0
 	for at := range found.from(0) {
 		uid := s.sel.view.At(at).UID
-		for col != nil && j < len(col.uids) && col.uids[j] < uid {
+		for col != nil && j < len(col.UIDs) && col.UIDs[j] < uid {
 			j++
 		}
-		if col != nil && j < len(col.uids) && col.uids[j] == uid {
-			keys[n] = col.keys[j]
+		if col != nil && j < len(col.UIDs) && col.UIDs[j] == uid {
+			keys[n] = col.Keys[j]
 		} else if !unknown.has(n) {
 			unknown.add(n)
 		}
@@ -180,47 +195,59 @@ func (s *session) known(found *hits, col *keyColumn, keys []sortKey, unknown *hi
 }
 
 // remember keeps the keys of what was found, and of other messages that are
-// there.
-func (s *session) remember(found *hits, kind string, keys []sortKey) {
+// there. Of so many they are fresh.
+func (s *session) remember(found *hits, kind string, keys []sortKey, fresh int) {
 	view, old := s.sel.view, s.srv.sortKeys.find(s.sel, kind)
-	col := &keyColumn{kind: kind, uids: make([]uint32, 0, len(keys)), keys: make([]sortKey, 0, len(keys))}
+	col := &keyColumn{kind: kind, SortKeys: mailbox.SortKeys{UIDs: make([]uint32, 0, len(keys)), Keys: make([]sortKey, 0, len(keys))}}
 	n, j := 0, 0
 	for at := range found.from(0) {
 		uid := view.At(at).UID
-		for ; old != nil && j < len(old.uids) && old.uids[j] <= uid; j++ {
-			if _, ok := view.Index(old.uids[j]); ok && old.uids[j] < uid {
-				col.uids, col.keys = append(col.uids, old.uids[j]), append(col.keys, old.keys[j])
+		for ; old != nil && j < len(old.UIDs) && old.UIDs[j] <= uid; j++ {
+			if _, ok := view.Index(old.UIDs[j]); ok && old.UIDs[j] < uid {
+				col.UIDs, col.Keys = append(col.UIDs, old.UIDs[j]), append(col.Keys, old.Keys[j])
 			}
 		}
-		col.uids, col.keys = append(col.uids, uid), append(col.keys, keys[n])
+		col.UIDs, col.Keys = append(col.UIDs, uid), append(col.Keys, keys[n])
 		n++
 	}
-	for ; old != nil && j < len(old.uids); j++ {
-		if _, ok := view.Index(old.uids[j]); ok {
-			col.uids, col.keys = append(col.uids, old.uids[j]), append(col.keys, old.keys[j])
+	for ; old != nil && j < len(old.UIDs); j++ {
+		if _, ok := view.Index(old.UIDs[j]); ok {
+			col.UIDs, col.Keys = append(col.UIDs, old.UIDs[j]), append(col.Keys, old.Keys[j])
 		}
 	}
 	s.srv.sortKeys.put(s.sel, col)
+	if fresh > len(col.UIDs)/freshKeys {
+		s.sel.folder.WriteSortKeys(kind, col.SortKeys)
+	}
 }
 
 // packIDs is the hash of a message's identifier, 0 if it has no valid one, and
 // those of the messages that it refers to (RFC 5256 §3, REFERENCES, step 1).
-func packIDs(seed maphash.Seed, k *keyFields) string {
+func packIDs(k *keyFields) string {
 	packed := make([]byte, 8, 64)
-	hash := func(id []byte) uint64 { return max(maphash.Bytes(seed, id), 1) }
 	eachID(k.id, func(id []byte) bool {
-		binary.LittleEndian.PutUint64(packed, hash(id))
+		binary.LittleEndian.PutUint64(packed, hashID(id))
 		return false
 	})
 	eachID(lastOctets(k.references), func(id []byte) bool {
-		packed = binary.LittleEndian.AppendUint64(packed, hash(id))
+		packed = binary.LittleEndian.AppendUint64(packed, hashID(id))
 		return true
 	})
 	if len(packed) == 8 {
 		eachID(k.inReplyTo, func(id []byte) bool {
-			packed = binary.LittleEndian.AppendUint64(packed, hash(id))
+			packed = binary.LittleEndian.AppendUint64(packed, hashID(id))
 			return false
 		})
 	}
 	return string(packed)
+}
+
+// hashID is FNV-1a, and never 0. Who makes two identifiers collide could as
+// well have named the one where he names the other.
+func hashID(id []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range id {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return max(h, 1)
 }

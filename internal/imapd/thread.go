@@ -108,9 +108,9 @@ func newThreads(n int, kinds []string) *threads {
 func (t *threads) take(kind string, n int, key sortKey) {
 	switch kind {
 	case "SUBJECT":
-		t.subject[n], t.reply[n] = key.text, key.n != 0
+		t.subject[n], t.reply[n] = key.Text, key.N != 0
 	case kindReferences:
-		t.refs.add(int32(n), key.text)
+		t.refs.add(int32(n), key.Text)
 	}
 }
 

@@ -228,7 +228,6 @@ func (m *model) threads() string {
 func threaded(messages []modelMessage) string {
 	n := len(messages)
 	view := make([]mailbox.Message, n)
-	cache := newSortKeys()
 	t := newThreads(n, []string{"SUBJECT", kindReferences})
 	for i, m := range messages {
 		view[i].UID = uint32(i + 1)
@@ -241,7 +240,7 @@ func threaded(messages []modelMessage) string {
 			k.references = append(k.references, "<"+r+"@x>\r\n "...)
 		}
 		for _, kind := range []string{"SUBJECT", kindReferences} {
-			t.take(kind, i, cache.keyOf(kind, &k))
+			t.take(kind, i, keyOf(kind, &k))
 		}
 		t.date = append(t.date, m.date)
 	}
@@ -550,7 +549,6 @@ func FuzzPage(f *testing.F) {
 func BenchmarkSortKeys(b *testing.B) {
 	header := []byte("Return-Path: <ann@a.example>\r\nReceived: from a by b; Tue, 3 Mar 2020 10:00:00 +0100\r\nDate: Tue, 3 Mar 2020 10:00:00 +0100\r\nFrom: =?utf-8?q?J=C3=B6rg?= Example <joerg@b.example>\r\n" +
 		"To: Bob <bob@b.example>\r\nSubject: Re: [list] A subject of some words\r\nMessage-ID: <12345.67890@a.example>\r\nReferences: <1@a.example> <2@a.example>\r\nX-Mailer: none\r\n\r\n")
-	keys := newSortKeys()
 	for _, kind := range []string{"", "DATE", "SUBJECT", "FROM", kindReferences} {
 		b.Run("key "+kind, func(b *testing.B) {
 			b.ReportAllocs()
@@ -559,7 +557,7 @@ func BenchmarkSortKeys(b *testing.B) {
 			for b.Loop() {
 				k.take(header, wanted)
 				if kind != "" {
-					keys.keyOf(kind, &k)
+					keyOf(kind, &k)
 				}
 			}
 		})

@@ -394,7 +394,7 @@ func (h *Host) writeCache(path string, data []byte) error {
 }
 
 // DropCaches removes what can be rebuilt from the mail: the folder caches with
-// their logs of changes, and the message facts.
+// their logs of changes, the message facts, and the sort keys.
 func (a *Account) DropCaches() error {
 	dirs, err := folderDirs(a.root)
 	if err != nil {
@@ -410,7 +410,7 @@ func (a *Account) DropCaches() error {
 // cacheFiles returns where the caches of the folder at dir are.
 func (h *Host) cacheFiles(dir string) []string {
 	f := &Folder{host: h, dir: dir}
-	return []string{f.cachePath(), f.changesPath(), f.factsPath()}
+	return append(f.sortPaths(), f.cachePath(), f.changesPath(), f.factsPath())
 }
 
 func (h *Host) dropCaches(dir string) error {
