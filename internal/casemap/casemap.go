@@ -133,16 +133,14 @@ func appendRune(dst []byte, r rune) []byte {
 		}
 		return append(dst, byte(r))
 	}
-	if t := folds(); int(r>>8) < len(t.pages) {
-		if page := t.pages[r>>8]; page != nil {
-			switch e := page[r&0xff]; {
-			case e == 0:
-			case e < firstText:
-				return utf8.AppendRune(dst, rune(e))
-			default:
-				e -= firstText
-				return append(dst, t.texts[e>>4:e>>4+e&15]...)
-			}
+	if p := folds().page(r); p != nil {
+		switch e := p.entries[r&0xff]; {
+		case e == 0:
+		case e < firstText:
+			return utf8.AppendRune(dst, rune(e))
+		default:
+			e -= firstText
+			return append(dst, p.texts[e>>4:e>>4+e&15]...)
 		}
 	}
 	if hangulFirst <= r && r <= hangulLast {

@@ -139,8 +139,8 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
-func BenchmarkTable(b *testing.B) {
+func BenchmarkPage(b *testing.B) {
 	for b.Loop() {
-		newTable()
+		newPage(0x600)
 	}
 }

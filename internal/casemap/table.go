@@ -3,6 +3,7 @@ package casemap
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
@@ -14,48 +15,59 @@ import (
 // and a length, up to 15 octets, in texts.
 const firstText = utf8.MaxRune + 1
 
+// A table has a page for each 256 characters, made when a text first has one
+// of them: all pages at once are 25 ms of work and 300 KB, and most texts need
+// two or three.
 type table struct {
-	pages [0x2fb00 >> 8]*[256]uint32 // nil: nothing changes
-	texts string
+	pages [0x2fb00 >> 8]atomic.Pointer[page]
 }
 
-// folds is the table of Fold, made when the first text needs it.
-var folds = sync.OnceValue(newTable)
+type page struct {
+	entries [256]uint32
+	texts   string
+}
 
-func newTable() *table {
-	t := &table{}
-	nothingFrom := map[rune]rune{ // ideographs; Hangul, surrogates, private use; ideographs
-		0x3400: 0xa000, 0xac00: 0xf900, 0x20000: 0x2f800,
+// folds is the table of Fold.
+var folds = sync.OnceValue(func() *table { return new(table) })
+
+// page returns the page of a character, nil where nothing changes.
+func (t *table) page(r rune) *page {
+	n := int(r >> 8)
+	if n >= len(t.pages) {
+		return nil
 	}
+	if p := t.pages[n].Load(); p != nil || isUnchanged(r) {
+		return p
+	}
+	p := newPage(r &^ 0xff)
+	t.pages[n].Store(p) // the same, if two do it at a time
+	return p
+}
+
+// isUnchanged: whole pages of ideographs, Hangul (see appendHangul),
+// surrogates and private use.
+func isUnchanged(r rune) bool {
+	return 0x3400 <= r && r < 0xa000 || 0xac00 <= r && r < 0xf900 || 0x20000 <= r && r < 0x2f800
+}
+
+func newPage(first rune) *page {
+	p := &page{}
 	var texts []byte
-	places := map[string]uint32{}
-	for r := rune(utf8.RuneSelf); int(r>>8) < len(t.pages); r++ {
-		if next, ok := nothingFrom[r]; ok {
-			r = next
-		}
+	for i := range p.entries {
+		r := first + rune(i)
 		out := foldRune(r)
-		if string(r) == out {
+		if r < utf8.RuneSelf || string(r) == out {
 			continue
-		}
-		page := t.pages[r>>8]
-		if page == nil {
-			page = new([256]uint32)
-			t.pages[r>>8] = page
 		}
 		if one, n := utf8.DecodeRuneInString(out); n > 0 && n == len(out) {
-			page[r&0xff] = uint32(one)
+			p.entries[i] = uint32(one)
 			continue
 		}
-		place, ok := places[out]
-		if !ok {
-			place = uint32(len(texts))<<4 | uint32(len(out))
-			places[out] = place
-			texts = append(texts, out...)
-		}
-		page[r&0xff] = firstText + place
+		p.entries[i] = firstText + (uint32(len(texts))<<4 | uint32(len(out)))
+		texts = append(texts, out...)
 	}
-	t.texts = string(texts)
-	return t
+	p.texts = string(texts)
+	return p
 }
 
 // maxText bounds what one character becomes. Only a few ligatures of whole
