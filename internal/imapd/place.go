@@ -137,7 +137,7 @@ func (s *session) folder(name string, need mailbox.Rights) (*mailbox.Folder, err
 }
 
 func (s *session) folderAt(pl place, need mailbox.Rights) (*mailbox.Folder, error) {
-	f, err := pl.account.Folder(pl.folder)
+	f, err := pl.account.FolderForNow(pl.folder)
 	switch {
 	case err == nil:
 	case pl.owner != "" && (isGone(err) || errors.Is(err, mailbox.ErrName)):

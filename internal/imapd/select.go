@@ -63,6 +63,7 @@ func (s *session) enterMailbox(o selecting) error {
 	if err != nil {
 		return err
 	}
+	f.Watch()
 	sel := &selected{folder: f, name: pl.name, readOnly: o.ReadOnly}
 	if sel.rights, err = s.rightsIn(f); err == nil {
 		sel.snap, err = sel.refresh(s)

@@ -162,6 +162,7 @@ func (w *watches) add(b *box, e events) error {
 	if err != nil {
 		return err
 	}
+	f.Watch()
 	one := &watch{name: b.Name, folder: f, events: e}
 	one.stop = f.OnNews(func() {
 		w.mu.Lock()

@@ -52,9 +52,19 @@ func (a *Account) Quota() Quota {
 	return a.quota
 }
 
-// Folder opens a folder, which must exist; Close it. The error wraps
+// Folder opens a folder, which must exist, and listens for its changes; Close it. The error wraps
 // ErrNoFolder or ErrName.
 func (a *Account) Folder(name string) (*Folder, error) {
+	f, err := a.FolderForNow(name)
+	if err == nil {
+		f.Watch()
+	}
+	return f, err
+}
+
+// FolderForNow is Folder for somebody who will not wait for news, which makes
+// it cheaper.
+func (a *Account) FolderForNow(name string) (*Folder, error) {
 	name = CanonicalName(name)
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -109,7 +119,11 @@ func (a *Account) openable(dir string, sub bool) error {
 			return os.ErrNotExist // a file or a symbolic link is no folder
 		}
 	}
-	err := checkMaildir(dir)
+	check := checkMaildir
+	if sub {
+		check = checkDirs
+	}
+	err := check(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return a.host.makeDirs(dir)
 	}

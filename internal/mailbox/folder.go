@@ -18,7 +18,8 @@ type Folder struct {
 	host    *Host
 	name    string
 	dir     string
-	refs    int // guarded by account.mu
+	refs    int  // guarded by account.mu
+	watched bool // likewise
 
 	snap   atomic.Pointer[Snapshot]
 	dirty  atomic.Bool // somebody changed something that the stamps may not show
@@ -58,8 +59,20 @@ func newFolder(a *Account, name, dir string) *Folder {
 		absent: make(map[string]uint32), recent: make(map[uint32]bool), marked: make(map[uint32]bool), limbo: make(map[uint32]time.Time),
 		changed: make(chan struct{}), expecting: make(map[string]int)}
 	f.facts.path, f.facts.host = f.factsPath(), a.host
-	a.host.watch.add(f)
 	return f
+}
+
+// Watch begins to listen for changes, if the folder was opened by
+// FolderForNow. Then call Refresh.
+func (f *Folder) Watch() {
+	f.account.mu.Lock()
+	defer f.account.mu.Unlock()
+	if f.watched {
+		return
+	}
+	f.watched = true
+	f.host.watch.add(f)
+	f.dirty.Store(f.snap.Load() != nil) // it may have changed since
 }
 
 // Name returns the folder's name.

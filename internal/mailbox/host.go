@@ -182,11 +182,20 @@ func (h *Host) makeDirs(dir string) error {
 // checkMaildir returns nil when dir and its three directories are
 // directories, and not symbolic links to somewhere else.
 func checkMaildir(dir string) error {
-	for _, sub := range []string{"", "/cur", "/new", "/tmp"} {
+	info, err := os.Stat(dir) // the admin may place the Maildir itself elsewhere
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	return checkDirs(dir)
+}
+
+// checkDirs is checkMaildir for a dir that is known to be a directory.
+func checkDirs(dir string) error {
+	for _, sub := range []string{"/cur", "/new", "/tmp"} {
 		info, err := os.Lstat(dir + sub)
-		if err == nil && sub == "" && info.Mode()&os.ModeSymlink != 0 {
-			info, err = os.Stat(dir) // the admin may place the Maildir itself elsewhere
-		}
 		if err != nil {
 			return err
 		}

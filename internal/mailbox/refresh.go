@@ -48,12 +48,13 @@ func (f *Folder) refresh(ctx context.Context, readOnly bool) error {
 		return noFolder(f.name)
 	}
 	f.listen()
-	if f.snap.Load() == nil {
+	loaded := f.snap.Load() == nil
+	if loaded {
 		f.loadCache()
 	}
 	f.nudged.Store(false)
 	dirty := f.dirty.Swap(false)
-	if !dirty && (readOnly || len(f.lying) == 0) && f.unchanged() && (f.mods.id != 0 || f.mods.off) {
+	if !dirty && (readOnly || len(f.lying) == 0) && f.filesUnchanged() && (loaded || f.keywordsUnchanged()) && (f.mods.id != 0 || f.mods.off) {
 		return nil
 	}
 	if dirty {
@@ -74,7 +75,9 @@ func (f *Folder) refresh(ctx context.Context, readOnly bool) error {
 }
 
 // unchanged reports whether the folder is as it was at the last scan.
-func (f *Folder) unchanged() bool {
+func (f *Folder) unchanged() bool { return f.filesUnchanged() && f.keywordsUnchanged() }
+
+func (f *Folder) filesUnchanged() bool {
 	if f.snap.Load() == nil || !f.newOK || !f.curKnown() {
 		return false
 	}
@@ -83,7 +86,13 @@ func (f *Folder) unchanged() bool {
 		return false
 	}
 	c, err := stampOf(f.path("cur"))
-	return err == nil && c == f.curStamp && f.ids.unchanged(f.path(uidlistName)) && f.keywords.unchanged(f.path(keywordsName)) && f.more.unchanged(f.path(moreName))
+	return err == nil && c == f.curStamp && f.ids.unchanged(f.path(uidlistName))
+}
+
+// keywordsUnchanged is for a folder that was not just loaded: that looks at
+// the same files.
+func (f *Folder) keywordsUnchanged() bool {
+	return f.keywords.unchanged(f.path(keywordsName)) && f.more.unchanged(f.path(moreName))
 }
 
 // curKnown reports whether the time stamp of cur/ can be trusted.
