@@ -12,19 +12,31 @@ func (s *session) sendName(name, given string) error {
 		return nil
 	}
 	l := &listing{extended: true, patterns: []string{name}}
+	if !s.isOthers(name) {
+		info, ok, err := s.account.FolderInfo(name)
+		if err != nil || !ok {
+			return stored(err)
+		}
+		s.sendRenamed(l, &listed{FolderInfo: info, exists: true}, given)
+		return nil
+	}
 	all, err := s.mailboxes(l)
 	if err != nil {
 		return stored(err)
 	}
 	for i := range all {
-		if m := &all[i]; m.Name == name {
-			if given != name {
-				m.oldName = given
-			}
-			s.sendListed("LIST", l, m)
+		if all[i].Name == name {
+			s.sendRenamed(l, &all[i], given)
 		}
 	}
 	return nil
+}
+
+func (s *session) sendRenamed(l *listing, m *listed, given string) {
+	if given != m.Name {
+		m.oldName = given
+	}
+	s.sendListed("LIST", l, m)
 }
 
 // given is a name as the client wrote it.

@@ -23,6 +23,9 @@ func listNames(t *testing.T, a *Account) string {
 	}
 	var words []string
 	for _, i := range infos {
+		if one, ok, err := a.FolderInfo(i.Name); err != nil || !ok || one != i {
+			t.Errorf("FolderInfo %+v, %v, %v, and Folders has %+v", one, ok, err, i)
+		}
 		w := i.Name
 		if !i.Selectable {
 			w += "!"

@@ -17,15 +17,45 @@ func folderDirs(root string) ([]string, error) {
 	}
 	dirs := []string{""}
 	for _, e := range entries {
-		if !e.IsDir() || !strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "..") {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Lstat(root+"/"+e.Name()+"/cur", &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		if isFolderDir(root, e) {
 			dirs = append(dirs, e.Name())
 		}
 	}
 	return dirs, nil
+}
+
+func isFolderDir(root string, e os.DirEntry) bool {
+	if !e.IsDir() || !strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "..") {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Lstat(root+"/"+e.Name()+"/cur", &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// FolderInfo is what Folders has of one name; it is not ok when that is
+// neither a folder nor the parent of one.
+func (a *Account) FolderInfo(name string) (info FolderInfo, ok bool, err error) {
+	entries, err := os.ReadDir(a.root)
+	if err != nil {
+		return info, false, temporary("cannot list the folders", a.root, err)
+	}
+	info = FolderInfo{Name: name, Selectable: name == Inbox}
+	infos := map[string]*FolderInfo{name: &info}
+	special := a.specialUses()
+	for _, e := range entries {
+		n, ok := nameOf(e.Name())
+		inside := ok && !info.HasChildren && below(n, name)
+		if _, marked := special[n]; !ok || !inside && !marked && n != name || !isFolderDir(a.root, e) {
+			continue
+		}
+		info.HasChildren = info.HasChildren || inside
+		info.Selectable = info.Selectable || n == name
+		if n != name {
+			infos[n] = &FolderInfo{Name: n, Selectable: true}
+		}
+	}
+	a.markSpecial(infos)
+	return info, info.Selectable || info.HasChildren, nil
 }
 
 // Folders lists all folders, INBOX first, then by name, and the names above
