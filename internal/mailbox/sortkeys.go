@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"os"
 	"strings"
 	"unicode"
@@ -60,26 +59,11 @@ func (f *Folder) sortPath(kind string) string {
 // current snapshot, perhaps of some only, or none.
 func (f *Folder) ReadSortKeys(kind string) SortKeys {
 	s := f.snap.Load()
-	raw, err := readSmall(f.sortPath(kind), maxSortFile)
+	raw, _, err := readSmall(f.sortPath(kind), maxSortFile)
 	if err != nil || s == nil {
 		return SortKeys{}
 	}
 	return decodeSortKeys(raw, s)
-}
-
-func readSmall(path string, limit int64) ([]byte, error) {
-	file, err := openPlain(path, unix.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || info.Size() > limit {
-		return nil, errors.Join(err, errors.New("too long"))
-	}
-	raw := make([]byte, info.Size())
-	_, err = io.ReadFull(file, raw)
-	return raw, err
 }
 
 // WriteSortKeys keeps keys in place of those that were kept before.

@@ -35,6 +35,9 @@ var imapRows = []imapRow{
 	{goal{"SEARCH since", "ms", 0.5, 0.1}, again("SEARCH SINCE 1-Jun-2026")},
 	{goal{"SEARCH header", "ms", 1, 0.5}, timed("SEARCH HEADER X-Bench-Id \"-4242\"")},
 	{goal{"SEARCH text", "ms", 1, 0.5}, timed("SEARCH TEXT \"zzznotthere\"")},
+	{goal{"SEARCH text, indexed", "ms", 1, 0.5}, indexed("SEARCH TEXT \"zzznotthere\"")},
+	{goal{"SEARCH text found, indexed", "ms", 1, 0.5}, indexed("SEARCH TEXT \"about invoice number\"")},
+	{goal{"SEARCH text found", "ms", 1, 0.5}, timed("SEARCH TEXT \"about invoice number\"")},
 	{goal{"SORT date", "ms", 1, 0.5}, again("SORT (DATE) UTF-8 ALL")},
 	{goal{"SORT subject", "ms", 1, 0.5}, again("SORT (SUBJECT REVERSE DATE) UTF-8 ALL")},
 	{goal{"THREAD references", "ms", 1, 0.5}, again("THREAD REFERENCES UTF-8 ALL")},
@@ -44,6 +47,10 @@ var imapRows = []imapRow{
 	{goal{"MOVE 1000", "ms", 1.2, 0.7}, moveThere},
 	{goal{"EXPUNGE 1000", "ms", 1, 0.5}, expungeCopies},
 	{goal{"APPEND 4 KB", "/s", 1, 1.6}, appendEach},
+	{goal{"SELECT large cold", "ms", 1.5, 0.7}, func(c *imapConn) (float64, error) { return selectLarge(c, true) }},
+	{goal{"SELECT large warm", "ms", 1, 0.5}, func(c *imapConn) (float64, error) { return selectLarge(c, false) }},
+	{goal{"SELECT large, octets each", "B", 0, 0}, largeMemory},
+	{goal{"STATUS of 1000 folders", "ms", 1, 0.5}, statusAll},
 	{goal{"LOGIN+SELECT+LOGOUT x10", "/s", 1.5, 5}, sessions},
 }
 
@@ -131,8 +138,9 @@ func cold(commands ...string) func(*imapConn) (float64, error) {
 }
 
 // forget removes what the server keeps of the mailbox to read.
-func (p *peer) forget() error {
-	dir := fmt.Sprintf(p.mail, "reader")
+func (p *peer) forget() error { return forgetIn(fmt.Sprintf(p.mail, "reader")) }
+
+func forgetIn(dir string) error {
 	for _, pattern := range []string{"dovecot*", "peyk-*", "courierimapuiddb"} {
 		files, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {

@@ -2,7 +2,7 @@
 // run, the servers in turn (A B A B), so that ratios hold when the machine's
 // speed drifts. It prints medians and, for each other server, the ratio.
 //
-//	bench -bin bin [-runs 3] [-row REGEXP] [-quick] [-messages N] [-opensmtpd ROOT]
+//	bench -bin bin [-runs 3] [-row REGEXP] [-quick] [-messages N] [-large N] [-opensmtpd ROOT]
 //	      [-courier ROOT] [-smtp] [-imap] [-pop3]
 //
 // Everything runs on the loopback address below one scratch directory.
@@ -26,6 +26,7 @@ type options struct {
 	rows      *regexp.Regexp
 	runs      int
 	messages  int // in the mailbox that the IMAP rows read
+	large     int // in the one that is only opened
 	quick     bool
 	smtp      bool
 	imap      bool
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.opensmtpd, "opensmtpd", "", "root below which Debian's opensmtpd is unpacked")
 	flag.StringVar(&o.courier, "courier", "", "root below which Debian's courier-imap and courier-pop are unpacked")
 	flag.IntVar(&o.messages, "messages", 10000, "messages in the mailbox that the IMAP and POP3 rows read")
+	flag.IntVar(&o.large, "large", 100000, "messages in the mailbox that is only opened")
 	rows := flag.String("row", "", "only the rows whose names match this regular expression")
 	flag.BoolVar(&o.quick, "quick", false, "one run of small rows, to see that it works; the figures mean nothing")
 	smtpOnly := flag.Bool("smtp", false, "only the SMTP rows")
@@ -47,7 +49,7 @@ func main() {
 	flag.Parse()
 	o.smtp, o.imap, o.pop3 = !*imapOnly && !*popOnly, !*smtpOnly && !*popOnly, !*smtpOnly && !*imapOnly
 	if o.quick {
-		o.runs, o.messages = 1, 1000
+		o.runs, o.messages, o.large = 1, 1000, 2000
 	}
 	var err error
 	if o.rows, err = regexp.Compile(*rows); err == nil {

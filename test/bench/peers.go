@@ -32,7 +32,9 @@ type peer struct {
 	queue      []string     // directories of its queue
 	roots      func() []int // the processes that it is made of
 	stop       func()
-	fresh      float64 // MB of PSS before the idle rows
+	index      func(on bool) error // turns a text index on, filled, or off; nil: it has none
+	large      int                 // messages in its large folder
+	fresh      float64             // MB of PSS before the idle rows
 }
 
 func (p *peer) user(n int) string    { return fmt.Sprintf("u%02d@%s", n%users, p.domain) }

@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // startPeyk starts a sandbox with 50 users, one mailbox to read and one to
@@ -30,11 +33,32 @@ func startPeyk(bin, dir string, messages int) (*peer, error) {
 		return nil, err
 	}
 	spool := filepath.Join(dir, "spool")
-	return &peer{name: "peyk", smtp: at["PEYK_SMTP"], submission: at["PEYK_SUBMISSION"], imap: at["PEYK_IMAP"],
+	control := filepath.Join(dir, "control")
+	return &peer{name: "peyk", index: func(on bool) error { return textIndex(bin, control, cmd, on) }, smtp: at["PEYK_SMTP"], submission: at["PEYK_SUBMISSION"], imap: at["PEYK_IMAP"],
 		imaps: at["PEYK_IMAPS"], pop3: at["PEYK_POP3"],
 		domain: "example.test", password: "bench", mail: mail + "/%s/Maildir",
 		queue: []string{filepath.Join(spool, "drop", "new"), filepath.Join(spool, "queue")},
 		roots: pidsOf(filepath.Join(dir, "run")), stop: end(cmd)}, nil
+}
+
+// textIndex turns the text index on, after it was filled, or off.
+func textIndex(bin, control string, sandbox *exec.Cmd, on bool) error {
+	setting := "no\n"
+	if on {
+		setting = "yes\n"
+		out, err := exec.Command(filepath.Join(bin, "mailctl"), "-control", control, "mailbox", "index", "reader@example.test").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(control, "text-index"), []byte(setting), 0o600); err != nil {
+		return err
+	}
+	if err := sandbox.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	time.Sleep(time.Second) // until imapd has read it
+	return nil
 }
 
 func addUsers(table string) error {

@@ -18,6 +18,9 @@ func benchReaders(ours *peer, dir string, o options) error {
 	for _, p := range peers[1:] {
 		defer p.stop()
 	}
+	for _, p := range peers {
+		p.large = o.large
+	}
 	if err := benchRows(rows, peers, o, runIMAP); err != nil {
 		return err
 	}
@@ -122,6 +125,8 @@ func (g goal) verdict(ratio float64) string {
 		ratio, floor, target = 1/ratio, 1/floor, 1/target
 	}
 	switch {
+	case g.floor == 0:
+		return "" // a figure without a goal
 	case !(ratio <= floor):
 		return "BELOW"
 	case g.target != 0 && ratio <= target:
