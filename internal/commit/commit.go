@@ -106,7 +106,7 @@ func (f *File) Replace(final string) error {
 // Publish. A power cut in between may leave a torn file under its final name,
 // so it is only for formats that show their own truncation, such as a queue
 // file with its octet count. The file is closed whatever happens; after an
-// error neither name is left.
+// error neither name is left, or, with ErrTaken, somebody has it.
 func (f *File) PublishChecked(final string) error {
 	err := f.disk.rename(f.Name(), final, unix.RENAME_NOREPLACE)
 	if err != nil {
@@ -117,11 +117,18 @@ func (f *File) PublishChecked(final string) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
-		os.Remove(final)
+	if err == nil {
+		return nil
+	}
+	if gone := os.Remove(final); errors.Is(gone, os.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrTaken, err)
 	}
 	return err
 }
+
+// ErrTaken means that somebody took a file away after it had become visible
+// and before it was durable: it is whole, unless the power fails.
+var ErrTaken = errors.New("it was taken before it was durable")
 
 // LinkChecked is PublishChecked for a file that its writer means to use again:
 // final becomes a second name beside the temporary one, and the file stays
@@ -320,7 +327,7 @@ func (d *Disk) Remove(path string) error {
 	return os.Remove(path)
 }
 
-// Mkdir makes a directory, durably.
+// Mkdir makes a directory, durably; after an error it is not there.
 func (d *Disk) Mkdir(path string, perm os.FileMode) error {
 	if err := d.step(StepMkdir, path); err != nil {
 		return err
@@ -328,7 +335,11 @@ func (d *Disk) Mkdir(path string, perm os.FileMode) error {
 	if err := os.Mkdir(path, perm); err != nil {
 		return err
 	}
-	return d.SyncDir(filepath.Dir(path))
+	err := d.SyncDir(filepath.Dir(path))
+	if err != nil {
+		os.Remove(path)
+	}
+	return err
 }
 
 // Append writes one record to the end of an open file and makes it durable.

@@ -306,3 +306,39 @@ func TestLinkCheckedKeepsTheFile(t *testing.T) {
 		t.Errorf("left after a failed fsync: %v", left)
 	}
 }
+
+func TestMkdirThatFailsLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	d := &Disk{Hook: func(s Step, _ string) error {
+		if s == StepSyncDir {
+			return errInjected
+		}
+		return nil
+	}}
+	if err := d.Mkdir(filepath.Join(dir, "sub"), 0o700); !errors.Is(err, errInjected) {
+		t.Fatalf("error %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Who takes the file between its rename and a flush that fails has it.
+func TestPublishCheckedTellsThatTheFileWasTaken(t *testing.T) {
+	dir := t.TempDir()
+	final, taken := filepath.Join(dir, "final"), filepath.Join(dir, "taken")
+	d := &Disk{Hook: func(s Step, _ string) error {
+		if s != StepSync {
+			return nil
+		}
+		os.Rename(final, taken)
+		return errInjected
+	}}
+	f, _ := d.Create(filepath.Join(dir, "tmp"), 0o600)
+	if err := f.PublishChecked(final); !errors.Is(err, ErrTaken) || !errors.Is(err, errInjected) {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := os.Stat(taken); err != nil {
+		t.Error(err)
+	}
+}

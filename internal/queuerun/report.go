@@ -1,10 +1,12 @@
 package queuerun
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"peyk/internal/commit"
 	"peyk/internal/dsn"
 	"peyk/internal/envelope"
 	"peyk/internal/eventlog"
@@ -91,7 +93,10 @@ func (r *Runner) inject(m *message, s Settings, kind string, about []*target) er
 	if err := report.Write(w); err != nil {
 		return err
 	}
-	if err := w.Commit(); err != nil {
+	err = w.Commit()
+	if errors.Is(err, commit.ErrTaken) { // we have it in the queue: another one would be a second report
+		m.log.Event(eventlog.Trouble, "reason", "a report may not outlive a power cut", "report", id, "error", err)
+	} else if err != nil {
 		return fmt.Errorf("cannot queue a report: %w", status.Of(err))
 	}
 	m.log.Event(eventlog.Bounced, "report", id, "kind", kind, "to", "<"+m.env.Sender+">", "recipients", len(about))
