@@ -56,10 +56,7 @@ func (e *Editor) RemoveDomain(domain string) error {
 		return fmt.Errorf("cannot remove %q: not a domain name in lower case", domain)
 	}
 	return e.locked(func() error {
-		gone := filepath.Join(e.dir, ".removed-"+domain)
-		if err := os.RemoveAll(gone); err != nil { // left by a crash
-			return err
-		}
+		gone := filepath.Join(e.dir, removedPrefix+domain)
 		if err := e.disk.Rename(filepath.Join(e.dir, domain), gone); err != nil {
 			return fmt.Errorf("cannot remove %s: %w", domain, err)
 		}
@@ -246,5 +243,28 @@ func (e *Editor) locked(change func() error) error {
 	if err != nil {
 		return fmt.Errorf("cannot lock %s: %w", lock.Name(), err)
 	}
+	if err := e.clear(); err != nil {
+		return err
+	}
 	return change()
+}
+
+// removedPrefix begins the names of domains that are being removed.
+const removedPrefix = ".removed-"
+
+// clear removes what the removal of a domain left when it was cut short.
+func (e *Editor) clear() error {
+	entries, err := os.ReadDir(e.dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), removedPrefix) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(e.dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }

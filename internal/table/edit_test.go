@@ -203,3 +203,22 @@ func TestEditSurvivesEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// A domain whose removal was cut short goes with the next edit.
+func TestRemovalsThatWereCutShortAreEnded(t *testing.T) {
+	dir := t.TempDir()
+	e := NewEditor(dir, new(commit.Disk))
+	if err := e.AddDomain("a.example"); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, "domains", removedPrefix+"b.example")
+	if err := os.MkdirAll(filepath.Join(left, "dkim"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.AddDomain("c.example"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); err == nil {
+		t.Error("it is still there")
+	}
+}
