@@ -153,14 +153,14 @@ func (r *Runner) load(id string, force bool) (*message, error) {
 		f.Close()
 		return nil, err
 	}
-	m := &message{id: id, log: r.log.With("queue", id), env: f.Envelope, arrived: spool.Arrived(id), file: f, users: 1, logged: len(records) > 0}
-	if m.logged {
+	m := &message{id: id, log: r.log.With("queue", id), env: f.Envelope, arrived: spool.Arrived(id), file: f, users: 1, logged: records != nil}
+	if len(records) > 0 {
 		m.state = spool.Fold(records)
 	} else {
 		m.log.Event(eventlog.Taken, "from", "<"+m.env.Sender+">", "size", m.env.Size, "recipients", len(m.env.Recipients))
 	}
 	r.route(m)
-	if m.logged {
+	if len(records) > 0 {
 		r.recall(m, force)
 	}
 	return m, nil

@@ -167,8 +167,8 @@ func (q *Queue) moveAside(from, to Place, name string) error {
 	}
 }
 
-// Journal reads queue/ID.log: no records when there is none. The error is
-// ErrJournal when it is damaged.
+// Journal reads queue/ID.log: nil when there is none, and no records when a
+// crash has left one without any. The error is ErrJournal when it is damaged.
 func (q *Queue) Journal(id string) ([]Record, error) {
 	records, _, err := readJournal(q.path(inQueue, id+logSuffix))
 	return records, err
@@ -182,7 +182,11 @@ func readJournal(path string) ([]Record, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return ParseJournal(data)
+	records, whole, err := ParseJournal(data)
+	if records == nil && err == nil {
+		records = []Record{}
+	}
+	return records, whole, err
 }
 
 // readFile is os.ReadFile for the names that often are not there, and with a

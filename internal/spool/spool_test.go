@@ -586,3 +586,20 @@ func FuzzID(f *testing.F) {
 		}
 	})
 }
+
+// A journal that a crash left empty is one: it goes with its message.
+func TestAnEmptyJournalIsThere(t *testing.T) {
+	q := OpenQueue(t.TempDir(), new(commit.Disk))
+	if err := q.Make(); err != nil {
+		t.Fatal(err)
+	}
+	if records, err := q.Journal("x"); records != nil || err != nil {
+		t.Errorf("without a journal: %v, %v", records, err)
+	}
+	if err := os.WriteFile(q.path(inQueue, "x"+logSuffix), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if records, err := q.Journal("x"); records == nil || len(records) > 0 || err != nil {
+		t.Errorf("with an empty one: %v, %v", records, err)
+	}
+}
