@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,16 +49,15 @@ func (a *Agent) appendLocked(ctx context.Context, t *transaction, r *recipient, 
 		return err
 	}
 	defer f.Close() // which ends the lock
+	if created {    // first: once the message is in it there is no way back
+		if err := a.o.Disk.SyncDir(dirOf(r.home, file)); err != nil {
+			return err
+		}
+	}
 	if err := lockRecord(ctx, f); err != nil {
 		return err
 	}
-	if err := a.appendTo(f, t, r); err != nil {
-		return err
-	}
-	if created {
-		return a.o.Disk.SyncDir(dirOf(r.home, file))
-	}
-	return nil
+	return a.appendTo(f, t, r)
 }
 
 // openMbox opens a regular file for appending, and makes it where it is
@@ -193,21 +195,57 @@ func lockRecord(ctx context.Context, f *os.File) error {
 	})
 }
 
-// dotLock makes the lock file. One that is older than ten minutes is a
-// leftover.
+// dotLock makes the lock file, which says whose it is. One whose process is
+// dead, or that is older than ten minutes, is a leftover.
 func dotLock(ctx context.Context, root *os.Root, name string, now func() time.Time) (unlock func(), err error) {
 	err = waitFor(ctx, lockTime, func() error {
 		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
+			f.WriteString(lockOwner(os.Getpid())) // without it the lock is only aged
 			return f.Close()
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		if info, err := root.Lstat(name); err == nil && now().Sub(info.ModTime()) > staleLock {
+		if abandoned(root, name, now()) {
 			root.Remove(name) // whoever makes the new one first has it
 		}
 		return errBusy
 	})
-	return func() { root.Remove(name) }, err
+	return func() { removeLock(root, name) }, err
+}
+
+// lockOwner is what a lock file says: process and host.
+func lockOwner(pid int) string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%d:%s\n", pid, host)
+}
+
+// abandoned reports whether the owner of a lock file is dead.
+func abandoned(root *os.Root, name string, now time.Time) bool {
+	info, err := root.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > 512 {
+		return false
+	}
+	if now.Sub(info.ModTime()) > staleLock {
+		return true
+	}
+	text, err := root.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	digits, _, _ := strings.Cut(string(text), ":")
+	pid, err := strconv.Atoi(digits)
+	return err == nil && pid > 0 && string(text) == lockOwner(pid) && unix.Kill(pid, 0) == unix.ESRCH
+}
+
+// removeLock gives a lock back. If that fails it is tried again for a while:
+// the next message would wait ten minutes.
+func removeLock(root *os.Root, name string) {
+	for wait := time.Millisecond; wait < time.Second; wait *= 4 {
+		if err := root.Remove(name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		time.Sleep(wait)
+	}
 }
