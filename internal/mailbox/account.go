@@ -79,6 +79,9 @@ func (a *Account) FolderForNow(name string) (*Folder, error) {
 	if f == nil {
 		f = newFolder(a, name, dir)
 		a.folders[dir] = f
+		if dir != a.root {
+			a.host.sweep(dir)
+		}
 	}
 	f.refs++
 	return f, nil

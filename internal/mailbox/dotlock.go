@@ -191,12 +191,27 @@ func (l *locker) breakLock(path string, judged os.FileInfo) {
 	os.Remove(aside)
 }
 
-// release gives the lock back, unless somebody took it over meanwhile.
+// release gives the lock back, unless somebody took it over meanwhile. A lock
+// file that cannot be removed would hold everybody up for as long as we live,
+// so that is tried again.
 func (d *dotlock) release() {
-	if d.held() {
-		os.Remove(d.path)
+	if d.remove() == nil {
+		d.file.Close()
+		return
 	}
-	d.file.Close()
+	go func() {
+		defer d.file.Close()
+		for wait := time.Millisecond; d.remove() != nil && wait < lockStale; wait *= 2 {
+			time.Sleep(wait)
+		}
+	}()
+}
+
+func (d *dotlock) remove() error {
+	if !d.held() {
+		return nil
+	}
+	return os.Remove(d.path)
 }
 
 // held reports whether the lock is still ours.

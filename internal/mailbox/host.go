@@ -138,9 +138,7 @@ func (h *Host) Open(root string) (*Account, error) {
 	}
 	a := &Account{host: h, root: root, refs: 1, folders: make(map[string]*Folder)}
 	h.accounts[root] = a
-	if err := maildir.Dir(root).Clean(); err != nil { // what deliveries left 36 hours ago
-		h.trouble("cannot clean tmp of the Maildir", root, err)
-	}
+	h.sweep(root)
 	return a, nil
 }
 

@@ -217,10 +217,14 @@ func (h *Host) writeCalculated(root, text string) error {
 		file.Abort()
 		return err
 	}
-	if err := file.Close(); err != nil {
-		return err
+	err = file.Close()
+	if err == nil {
+		err = h.o.Disk.RenameUnsynced(file.Name(), filepath.Join(root, maildirsizeName))
 	}
-	return h.o.Disk.RenameUnsynced(file.Name(), filepath.Join(root, maildirsizeName))
+	if err != nil {
+		os.Remove(file.Name())
+	}
+	return err
 }
 
 // countQuota notes that an account has more, or less, than before, if it has
