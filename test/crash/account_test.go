@@ -74,7 +74,8 @@ func dump(c *imapwire.Client) (account, error) {
 	var names []string
 	for _, r := range list.Data {
 		name := r.Args[2].Text
-		if !strings.Contains(strings.ToLower(string(r.Raw)), `\nonexistent`) {
+		attributes := strings.ToLower(string(r.Raw))
+		if !strings.Contains(attributes, `\nonexistent`) && !strings.Contains(attributes, `\noselect`) {
 			names = append(names, name)
 		}
 		if strings.Contains(strings.ToLower(string(r.Raw)), `\subscribed`) {

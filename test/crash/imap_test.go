@@ -235,8 +235,10 @@ func (r *run) judge(look func(string) (account, error), c comparison) {
 
 // clean looks for litter: none after an error, unless the error was met while
 // removing it; none that the sweepers leave in any case.
-func (r *run) clean() {
-	left := litter(r.maildir())
+func (r *run) clean() { r.cleanMaildir(r.maildir()) }
+
+func (r *run) cleanMaildir(maildir string) {
+	left := litter(maildir)
 	if len(left) == 0 {
 		return
 	}
@@ -244,7 +246,7 @@ func (r *run) clean() {
 	if !r.killed() && !removing {
 		r.problem("litter: %q", left)
 	}
-	left, err := r.swept(r.maildir())
+	left, err := r.swept(maildir)
 	if err != nil {
 		r.problem("cannot sweep: %v", err)
 	} else if len(left) > 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,7 +76,11 @@ func (m *matrix) add(path, column string, c cell) {
 // sweep runs a path with a fault at its first call, its second and so on,
 // until a run ends without the fault.
 func sweep(t *testing.T, w *world, p path, right any, fault supervise.Fault) (c cell) {
-	for fault.N = 1; ; fault.N++ {
+	first, err := strconv.Atoi(os.Getenv("PEYK_CRASH_FROM")) // to look at one of them again
+	if err != nil {
+		first = 1
+	}
+	for fault.N = first; ; fault.N++ {
 		w.reset(p.name)
 		r := &run{world: w, fault: fault}
 		p.try(r, right)
@@ -121,7 +126,30 @@ func crossOne(t *testing.T, bin string, p path, faults []supervise.Fault, m *mat
 	for _, f := range faults {
 		m.add(p.name, title(f), sweep(t, w, p, right, f))
 	}
-	t.Logf("%s: %.1f s", p.name, time.Since(start).Seconds())
+	t.Logf("%s %.0f s", m.row(p.name), time.Since(start).Seconds())
+}
+
+func (c cell) plus(d cell) cell { return cell{c.calls + d.calls, c.runs + d.runs, c.bad + d.bad} }
+
+// row is the line of one path.
+func (m *matrix) row(name string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-22s", name)
+	var sum cell
+	for _, f := range columns() {
+		c, ok := m.cells[name][title(f)]
+		word := fmt.Sprint(c.calls)
+		if !ok {
+			word = "-"
+		}
+		if c.bad > 0 {
+			word += fmt.Sprintf("/%d!", c.bad)
+		}
+		fmt.Fprintf(&b, "%8s", word)
+		sum = sum.plus(c)
+	}
+	fmt.Fprintf(&b, "%8d%5d", sum.runs, sum.bad)
+	return b.String()
 }
 
 // String is the table: for each path the number of calls that were hit under
@@ -140,22 +168,10 @@ func (m *matrix) String() string {
 	b.WriteString("    runs  bad\n")
 	var sum cell
 	for _, name := range names {
-		fmt.Fprintf(&b, "%-22s", name)
-		var row cell
-		for _, f := range columns() {
-			c, ok := m.cells[name][title(f)]
-			word := fmt.Sprint(c.calls)
-			if !ok {
-				word = "-"
-			}
-			if c.bad > 0 {
-				word += fmt.Sprintf("/%d!", c.bad)
-			}
-			fmt.Fprintf(&b, "%8s", word)
-			row = cell{row.calls + c.calls, row.runs + c.runs, row.bad + c.bad}
+		b.WriteString(m.row(name) + "\n")
+		for _, c := range m.cells[name] {
+			sum = sum.plus(c)
 		}
-		fmt.Fprintf(&b, "%8d%5d\n", row.runs, row.bad)
-		sum = cell{sum.calls + row.calls, sum.runs + row.runs, sum.bad + row.bad}
 	}
 	fmt.Fprintf(&b, "%d paths, %d faults, %d runs, %d bad\n", len(names), sum.calls, sum.runs, sum.bad)
 	return b.String()

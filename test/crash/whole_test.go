@@ -15,5 +15,18 @@ func TestMatrix(t *testing.T) {
 	for _, p := range imapPaths {
 		paths = append(paths, p.path())
 	}
+	for _, p := range smtpPaths {
+		paths = append(paths, p.path())
+	}
+	for _, p := range queuePaths {
+		paths = append(paths, p.path())
+	}
+	for _, p := range deliverPaths {
+		paths = append(paths, p.path())
+	}
+	for _, p := range mailctlPaths {
+		paths = append(paths, p.path())
+	}
+	paths = append(paths, popPath)
 	t.Logf("\n%s", cross(t, paths, columns()))
 }

@@ -1,9 +1,15 @@
 package crash_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -52,19 +58,47 @@ func newWorld(t testing.TB, bin string, settings ...string) *world {
 
 func (w *world) writeControls(settings []string) {
 	w.Helper()
+	home := ""
 	values := map[string]string{"hostname": "mx.example.test", "spool": w.dir + "/spool", "mail-root": w.dir + "/mail",
 		"auth-socket": w.base + "/auth.sock", "userdb-socket": w.base + "/userdb.sock", "deliver-socket": w.base + "/deliver.sock",
 		"remote-socket": w.base + "/remote.sock", "listen-smtp": w.base + "/smtp.sock", "listen-submit": w.base + "/submit.sock",
 		"limits-exempt": "127.0.0.0/8", "retry": "1s", "queue-poll": "1s", "mailbox-poll": "1s", "routes": "* 127.0.0.1:9", "imap-admins": "alice@example.test", "imap-plaintext-login": "127.0.0.0/8"}
 	for _, s := range settings {
-		name, value, _ := strings.Cut(s, "=")
-		values[name] = value
+		name, value, ok := strings.Cut(s, "=")
+		if ok {
+			values[name] = value
+		} else {
+			home = w.dir + "/mail/home"
+		}
 	}
 	for name, value := range values {
 		w.write(w.control+"/"+name, value+"\n")
 	}
-	w.write(w.control+"/domains/example.test/users", "alice:{PLAIN}secret\nbob:{PLAIN}secret\n")
+	w.writeCertificate()
+	w.write(w.control+"/domains/example.test/users", "alice:{PLAIN}secret::::"+home+"\nbob:{PLAIN}secret\n")
 	w.write(w.control+"/domains/example.test/aliases", "postmaster: alice\n")
+}
+
+// writeCertificate makes the certificate without which some do not start.
+func (w *world) writeCertificate() {
+	w.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		w.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		w.Fatal(err)
+	}
+	dir := w.control + "/certs/default/"
+	w.write(dir+"privkey.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})))
+	w.write(dir+"fullchain.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
 }
 
 // write writes a file of the test, and the directories above it.
@@ -260,9 +294,15 @@ func (w *world) plain(stdin io.Reader, program string, args ...string) (string, 
 }
 
 // age makes everything below a directory look 40 hours older, for sweepers
-// that spare what is young.
+// that spare what is young. Folders that were moved to tmp have their time in
+// their name.
 func age(dir string) {
 	then := time.Now().Add(-40 * time.Hour)
+	moved, _ := filepath.Glob(dir + "/tmp/*.*")
+	for _, path := range moved {
+		_, rest, _ := strings.Cut(filepath.Base(path), ".")
+		os.Rename(path, fmt.Sprintf("%s/tmp/%d.%s", dir, then.Unix(), rest))
+	}
 	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type()&fs.ModeSymlink == 0 {
 			os.Chtimes(path, then, then)

@@ -191,6 +191,16 @@ func (p *Process) Wait() error {
 	return err
 }
 
+// Ended reports whether the program has ended; Wait does not block then.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // WaitFor is Wait, but kills the program after patience; ended is false then.
 func (p *Process) WaitFor(patience time.Duration) (ended bool, err error) {
 	timer := time.AfterFunc(patience, func() { p.cmd.Process.Kill() })
