@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -199,11 +200,7 @@ func lockRecord(ctx context.Context, f *os.File) error {
 // dead, or that is older than ten minutes, is a leftover.
 func dotLock(ctx context.Context, root *os.Root, name string, now func() time.Time) (unlock func(), err error) {
 	err = waitFor(ctx, lockTime, func() error {
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err == nil {
-			f.WriteString(lockOwner(os.Getpid())) // without it the lock is only aged
-			return f.Close()
-		}
+		err := makeLock(root, name)
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -213,6 +210,40 @@ func dotLock(ctx context.Context, root *os.Root, name string, now func() time.Ti
 		return errBusy
 	})
 	return func() { removeLock(root, name) }, err
+}
+
+// makeLock makes a lock file that says whose it is from the first moment: who
+// is killed leaves none that others can only wait for.
+func makeLock(root *os.Root, name string) error {
+	dir, err := root.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return makeLockInPlace(root, name)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	if _, err := f.WriteString(lockOwner(os.Getpid())); err != nil {
+		return err
+	}
+	err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), int(dir.Fd()), filepath.Base(name), unix.AT_SYMLINK_FOLLOW)
+	if err != nil && err != unix.EEXIST {
+		return makeLockInPlace(root, name)
+	}
+	return err
+}
+
+// makeLockInPlace is makeLock where files without a name are not known.
+func makeLockInPlace(root *os.Root, name string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	f.WriteString(lockOwner(os.Getpid())) // without it the lock is only aged
+	return f.Close()
 }
 
 // lockOwner is what a lock file says: process and host.
