@@ -164,7 +164,11 @@ func (p deliverPath) sendAll(r *run, s *server, what string, l letter) []bool {
 				done[which[i]], sure[which[i]] = true, attempt == 1
 			}
 		}
-		return err == nil && !slices.Contains(done, false)
+		if err == nil && !slices.Contains(done, false) {
+			r.promised(s.p)
+			return true
+		}
+		return false
 	})
 	return sure
 }

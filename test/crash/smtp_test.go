@@ -262,7 +262,11 @@ func (p smtpPath) try(r *run, _ any) {
 			if err == nil && replies[0][0] == '5' {
 				r.problem("refused for good: %s", replies[0])
 			}
-			return err == nil && strings.HasPrefix(replies[0], "250")
+			if err != nil || !strings.HasPrefix(replies[0], "250") {
+				return false
+			}
+			r.promised(s.p)
+			return true
 		}
 	}
 	if p.reuse {

@@ -57,6 +57,7 @@ func (f Fault) String() string {
 type Call struct {
 	Name string
 	Path string // the file, or the last of two
+	From string // the first of two
 }
 
 func (c Call) String() string { return c.Name + " " + c.Path }
@@ -244,7 +245,10 @@ func (p *Process) decide(n *notice) response {
 	if path == "" || p.spared(n, s) {
 		return onward
 	}
-	call := Call{Name: s.name, Path: strings.TrimPrefix(strings.TrimPrefix(path, p.o.Dir), "/")}
+	call := Call{Name: s.name, Path: p.short(path)}
+	if len(s.paths) == 2 {
+		call.From = p.short(pathOf(n, s.paths[0]))
+	}
 	if p.full != "" && p.full == path && s.write {
 		p.full = ""
 		return response{id: n.id, err: -int32(p.o.Fault.Errno)}
@@ -325,6 +329,11 @@ func (p *Process) subject(n *notice, s shape) string {
 		return "(the other side)"
 	}
 	return found
+}
+
+// short is a path as it stands below the directory.
+func (p *Process) short(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, p.o.Dir), "/")
 }
 
 func (p *Process) below(path string) bool {
