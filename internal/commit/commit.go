@@ -265,8 +265,8 @@ func (d *Disk) ReplaceFile(path string, data []byte, perm os.FileMode) error {
 	return tmp.Replace(path)
 }
 
-// createBeside makes a temporary file next to path. Names left by a process
-// that died are taken over: whoever holds the same pid is us.
+// createBeside makes a temporary file next to path. What a process that died
+// left is passed over; Sweep removes it.
 func (d *Disk) createBeside(path string, perm os.FileMode) (*File, error) {
 	dir, base := filepath.Split(path)
 	for n := 0; ; n++ {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -340,5 +341,48 @@ func TestPublishCheckedTellsThatTheFileWasTaken(t *testing.T) {
 	}
 	if _, err := os.Stat(taken); err != nil {
 		t.Error(err)
+	}
+}
+
+// Sweep removes what ReplaceFile left when it was killed, and nothing else.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	d := &Disk{Hook: func(s Step, path string) error {
+		if s == StepSync {
+			os.Link(path, path+".kept") // as a kill at this step leaves the file
+		}
+		return nil
+	}}
+	if err := d.ReplaceFile(filepath.Join(dir, "users"), []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, ".users.*.kept"))
+	if len(left) != 1 {
+		t.Fatalf("left: %q", left)
+	}
+	junk := strings.TrimSuffix(left[0], ".kept")
+	os.Rename(left[0], junk)
+	others := []string{"users", ".users.tmp", ".lock", "a.1.2.tmp", ".1.2.tmp"}
+	for _, name := range others {
+		os.WriteFile(filepath.Join(dir, name), nil, 0o600)
+	}
+	os.Mkdir(filepath.Join(dir, ".folder.1.2.tmp"), 0o700)
+	others = append(others, ".folder.1.2.tmp")
+	if err := Sweep(dir, time.Now().Add(-SweepAge)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(junk); err != nil {
+		t.Errorf("a young file is gone: %v", err)
+	}
+	if err := Sweep(dir, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(junk); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an old file is still there: %v", err)
+	}
+	for _, name := range others {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
 	}
 }

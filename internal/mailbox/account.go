@@ -73,18 +73,24 @@ func (a *Account) FolderForNow(name string) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	f, fresh := a.share(name, dir)
+	if fresh {
+		a.host.sweepFolder(a.root, dir)
+	}
+	return f, nil
+}
+
+// share returns the folder in dir, and whether it was not open yet.
+func (a *Account) share(name, dir string) (f *Folder, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f := a.folders[dir]
+	f = a.folders[dir]
 	if f == nil {
-		f = newFolder(a, name, dir)
+		f, fresh = newFolder(a, name, dir), true
 		a.folders[dir] = f
-		if dir != a.root {
-			a.host.sweep(dir)
-		}
 	}
 	f.refs++
-	return f, nil
+	return f, fresh
 }
 
 // find returns the directory of an existing folder.

@@ -31,6 +31,7 @@ type Host struct {
 	buffers  sync.Pool     // *[]byte for messages being written
 	watch    *watcher      // nil: none
 	marks    marks
+	swept    swept
 	count    counters
 	boot     uint64 // names the time from one start of the system to the next
 
@@ -127,19 +128,27 @@ func (h *Host) Open(root string) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
+	a, fresh, err := h.share(root)
+	if fresh {
+		h.sweep(root)
+	}
+	return a, err
+}
+
+// share returns the account at root, and whether it was not open yet.
+func (h *Host) share(root string) (a *Account, fresh bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if a := h.accounts[root]; a != nil {
 		a.refs++
-		return a, nil
+		return a, false, nil
 	}
 	if err := h.initMaildir(root); err != nil {
-		return nil, temporary("cannot open the mailbox", root, err)
+		return nil, false, temporary("cannot open the mailbox", root, err)
 	}
-	a := &Account{host: h, root: root, refs: 1, folders: make(map[string]*Folder)}
+	a = &Account{host: h, root: root, refs: 1, folders: make(map[string]*Folder)}
 	h.accounts[root] = a
-	h.sweep(root)
-	return a, nil
+	return a, true, nil
 }
 
 // initMaildir makes root with its cur, new and tmp where they are missing,

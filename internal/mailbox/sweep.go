@@ -1,74 +1,85 @@
 package mailbox
 
 import (
-	"io/fs"
+	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"peyk/internal/commit"
 )
 
-// litterAge is how old a temporary file must be before somebody other than
-// its writer removes it: 36 hours (maildir(5)).
-const litterAge = 36 * time.Hour
+// sweepEvery is how often a directory is swept by one process: a folder is
+// opened for each STATUS, an account for each delivery.
+const sweepEvery = time.Hour
 
-// sweep removes from one Maildir directory what programs that died left
-// there: everything in tmp, a deleted folder among it, and temporary files
-// beside those that they were to replace. It fails in silence: the next one
-// tries again.
-func (h *Host) sweep(dir string) {
-	now := time.Now() // the files' times are of the system's clock
-	h.sweepDir(filepath.Join(dir, "tmp"), func(string) bool { return true }, now)
-	h.sweepDir(dir, isTemporary, now)
+// maxSwept is how many directories are remembered.
+const maxSwept = 10000
+
+// swept remembers when directories were swept.
+type swept struct {
+	mu sync.Mutex
+	at map[string]time.Time
 }
 
-func (h *Host) sweepDir(dir string, ours func(name string) bool, now time.Time) {
-	f, err := os.Open(dir)
-	if err != nil {
+// due reports whether a directory is to be swept now, and takes it for done.
+func (s *swept) due(dir string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.at[dir]; ok && now.Sub(last) < sweepEvery {
+		return false
+	}
+	if s.at == nil || len(s.at) >= maxSwept {
+		s.at = make(map[string]time.Time)
+	}
+	s.at[dir] = now
+	return true
+}
+
+// sweep removes from a Maildir's tmp/ what a crash left there: messages that
+// were never finished, folders that were half made or half removed. What
+// changed within 36 hours stays, as maildir(5) has it. The time is that of the
+// inode: an APPEND gives its file the date of the message, long before it is
+// done.
+func (h *Host) sweep(dir string) {
+	if !h.swept.due(dir, h.locks.now()) {
 		return
 	}
-	defer f.Close()
-	names, _ := f.Readdirnames(-1)
+	tmp := dir + "/tmp"
+	f, err := openPlain(tmp, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	var names []string
+	if err == nil {
+		names, err = f.Readdirnames(-1)
+		f.Close()
+	}
+	before := h.locks.now().Add(-commit.SweepAge)
 	for _, name := range names {
-		if !ours(name) {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		info, err := os.Lstat(path)
-		if err != nil || now.Sub(born(info)) <= litterAge {
-			continue
-		}
-		if info.IsDir() && filepath.Base(dir) == "tmp" {
-			err = os.RemoveAll(path)
-		} else if info.Mode().IsRegular() {
-			err = os.Remove(path)
-		}
-		if err != nil {
-			h.trouble("cannot remove what somebody left", path, err)
+		path := filepath.Join(tmp, name)
+		if commit.ChangedBefore(path, before) {
+			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}
-}
-
-// born is when a file was made: for a folder that was moved here, the time in
-// its name, as its own is older.
-func born(info fs.FileInfo) time.Time {
-	if !info.IsDir() {
-		return info.ModTime()
-	}
-	digits, _, _ := strings.Cut(info.Name(), ".")
-	seconds, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
-		return info.ModTime()
+		h.trouble("cannot clean tmp of the Maildir", dir, err)
 	}
-	return time.Unix(seconds, 0)
 }
 
-// isTemporary knows the names under which files are written before they
-// replace another: those of internal/commit, of the caches, of the uidlist,
-// and a lock that is being taken over.
-func isTemporary(name string) bool {
-	return strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".tmp") ||
-		strings.HasPrefix(name, cacheName+".") || strings.HasPrefix(name, factsName+".") ||
-		name == uidlistName+".tmp" || strings.Contains(name, ".lock.")
+// sweepFolder is sweep for a folder that is opened, with the temporary names
+// beside its files.
+func (h *Host) sweepFolder(root, dir string) {
+	if dir != root {
+		h.sweep(dir) // the account's own was swept when it was opened
+	}
+	if !h.swept.due(dir+"/", h.locks.now()) {
+		return
+	}
+	if err := commit.Sweep(dir, h.locks.now().Add(-commit.SweepAge)); err != nil {
+		h.trouble("cannot clean the folder", dir, err)
+	}
 }

@@ -1,50 +1,77 @@
 package mailbox
 
 import (
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
 
-// What programs that died left is removed when it is old, in every folder, and
-// nothing else is.
-func TestSweep(t *testing.T) {
+// Another program that opens the account leaves alone what is being written,
+// whatever its date.
+func TestSweepLeavesAppendOfOldMail(t *testing.T) {
 	h := newTestHost(t)
-	root := filepath.Join(t.TempDir(), "Maildir")
-	a := openAccount(t, h, root)
-	if err := a.Create("Work", ""); err != nil {
-		t.Fatal(err)
+	g := openAccount(t, h, roots(t, 1)[0].Root)
+	f, err := g.Folder(Inbox)
+	must(t, err)
+	defer f.Close()
+	a := f.Begin()
+	defer a.Abort()
+	must(t, a.Add(NewMessage{Date: time.Unix(1_000_000_000, 0), Write: func(w io.Writer) error {
+		_, err := io.WriteString(w, "Subject: old\r\n\r\nbody\r\n")
+		return err
+	}}))
+	other, err := newTestHost(t).Open(g.Root())
+	must(t, err)
+	defer other.Close()
+	if _, err := a.Commit(); err != nil {
+		t.Errorf("the message was swept away: %v", err)
 	}
-	a.Close()
-	then := time.Now().Add(-40 * time.Hour)
-	litter := []string{"tmp/1700000000.M1P1.h", ".Work/tmp/1700000000.M2P1.h", ".subscriptions.77.0.tmp", ".Work/.peyk-metadata.77.0.tmp",
-		".Work/peyk-cache.1700000000.M1P1.h", "peyk-facts.1700000000.M1P1.h", "dovecot-uidlist.lock.77.123", fmt.Sprintf("tmp/%d.M3P1.h/cur/x", then.Unix())}
-	kept := []string{"cur/1700000000.M4P1.h:2,S", "subscriptions", ".Work/maildirfolder", "notes.txt", ".Work/peyk-metadata"}
-	young := []string{"tmp/1700000000.M5P1.h", ".Work/.dovecot-acl.78.0.tmp", fmt.Sprintf("tmp/%d.M6P1.h/cur/y", time.Now().Unix())}
-	for i, names := range [][]string{litter, kept, young} {
-		for _, name := range names {
-			path := filepath.Join(root, name)
-			os.MkdirAll(filepath.Dir(path), 0o700)
-			if err := os.WriteFile(path, nil, 0o600); err != nil {
-				t.Fatal(err)
+}
+
+// What a crash left goes 36 hours later, in every folder: files, folders half
+// made or half removed, and temporary names beside other files.
+func TestSweepRemovesWhatACrashLeft(t *testing.T) {
+	h := newTestHost(t)
+	g := openAccount(t, h, roots(t, 1)[0].Root)
+	must(t, g.Create("sub", ""))
+	var junk, stay []string
+	for _, dir := range []string{g.Root(), g.Root() + "/.sub"} {
+		half := filepath.Join(dir, "tmp", "1700000000.M1P1.trash")
+		must(t, os.MkdirAll(half+"/cur", 0o700))
+		for _, path := range []string{half + "/cur/message", dir + "/tmp/1700000000.M1P1.half", dir + "/.dovecot-keywords.77.0.tmp"} {
+			must(t, os.WriteFile(path, []byte("x"), 0o600))
+		}
+		junk = append(junk, half, dir+"/tmp/1700000000.M1P1.half", dir+"/.dovecot-keywords.77.0.tmp")
+		stay = append(stay, dir+"/cur", dir+"/tmp")
+	}
+	must(t, os.Mkdir(g.Root()+"/.x.1.2.tmp", 0o700)) // a folder may have such a name
+	stay = append(stay, g.Root()+"/.x.1.2.tmp")
+	look := func(age time.Duration) {
+		t.Helper()
+		h := newTestHost(t)
+		h.locks.now = func() time.Time { return time.Now().Add(age) }
+		a, err := h.Open(g.Root())
+		must(t, err)
+		defer a.Close()
+		for _, name := range []string{Inbox, "sub"} {
+			f, err := a.Folder(name)
+			must(t, err)
+			f.Close()
+		}
+	}
+	exist := func(want bool, paths []string) {
+		t.Helper()
+		for _, path := range paths {
+			if _, err := os.Lstat(path); (err == nil) != want {
+				t.Errorf("%s: %v", path, err)
 			}
-			if i < 2 {
-				os.Chtimes(path, then, then)
-			}
 		}
 	}
-	again := openAccount(t, newTestHost(t), root)
-	openFolder(t, again, "Work")
-	for _, name := range litter {
-		if _, err := os.Lstat(filepath.Join(root, name)); err == nil {
-			t.Errorf("%s is still there", name)
-		}
-	}
-	for _, name := range append(kept, young...) {
-		if _, err := os.Lstat(filepath.Join(root, name)); err != nil {
-			t.Error(err)
-		}
-	}
+	look(35 * time.Hour)
+	exist(true, append(junk, stay...))
+	look(37 * time.Hour)
+	exist(false, junk)
+	exist(true, stay)
 }
