@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,7 @@ func (s *system) check(books []*book, m moment) (o outcome) {
 		o.fault("after %v the queue still holds %q; the log:\n%s", o.took, left, s.log())
 	}
 	s.scan(&o)
+	s.tidy(&o)
 	for _, b := range books {
 		found, err := s.read(b.name)
 		if err != nil {
@@ -58,13 +60,17 @@ func (s *system) check(books []*book, m moment) (o outcome) {
 	return o
 }
 
-// rest lets ten seconds pass: no machine is back earlier, and a lock file is
-// believed for two.
+// rest lets time pass: ten seconds for lock files, which are believed for two,
+// as no machine is back earlier; and two days for what lies in the drop's tmp.
 func (s *system) rest() {
-	before := time.Now().Add(-10 * time.Second)
-	filepath.WalkDir(filepath.Join(s.disk, "mail"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".lock") {
-			os.Chtimes(path, before, before)
+	soon, late := time.Now().Add(-10*time.Second), time.Now().Add(-48*time.Hour)
+	filepath.WalkDir(s.disk, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+		case strings.HasSuffix(path, ".lock"):
+			os.Chtimes(path, soon, soon)
+		case filepath.Dir(path) == filepath.Join(s.disk, "spool", "drop", "tmp"):
+			os.Chtimes(path, late, late)
 		}
 		return nil
 	})
@@ -74,7 +80,7 @@ func (s *system) rest() {
 func (s *system) drain() (left []string) {
 	for start := time.Now(); time.Since(start) < recovery; time.Sleep(2 * time.Millisecond) {
 		left = nil
-		for _, dir := range []string{"drop/new", "queue", "hold"} {
+		for _, dir := range []string{"drop/tmp", "drop/new", "queue", "hold"} {
 			found, _ := filepath.Glob(filepath.Join(s.disk, "spool", dir, "*"))
 			left = append(left, found...)
 		}
@@ -98,6 +104,25 @@ func (s *system) scan(o *outcome) {
 		}
 		if err != nil {
 			o.fault("%s: %v", path, err)
+		}
+		return nil
+	})
+}
+
+// known are the files that may be on the disk when the queue is empty. What
+// lies in the tmp/ of a Maildir, and the temporary names, are swept by imapd 36
+// hours later, by a clock that nobody can set (TestSweepRemovesWhatACrashLeft);
+// corrupt/ keeps what was torn and not acknowledged.
+var known = regexp.MustCompile(`^(control/(hostname|certs/default/(fullchain|privkey)\.pem|domains/(\.lock|example\.test/(users|aliases|\.(users|aliases)\.new)))` +
+	`|spool/(lock|corrupt/[^/]+)|lost\+found` +
+	`|mail/example\.test/[a-z0-9]+/Maildir/((\.[^/]+/)?([^/]+\.lock|dovecot-(uidlist|keywords)(\.tmp)?|dovecot-uidvalidity(\.[0-9a-f]{8})?|subscriptions|maildirfolder|maildirsize|peyk-[a-z]+|\..+\.[0-9]+\.[0-9]+\.tmp)|(\.[^/]+/)?(cur|new)/[^/]+|(\.[^/]+/)?tmp/.+))$`)
+
+// tidy looks for files that nobody would ever remove.
+func (s *system) tidy(o *outcome) {
+	filepath.WalkDir(s.disk, func(path string, d fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(s.disk, path)
+		if err == nil && !d.IsDir() && !known.MatchString(name) {
+			o.fault("%s stays behind", name)
 		}
 		return nil
 	})
@@ -146,7 +171,23 @@ func (s *system) read(account string) (*inventory, error) {
 			return nil, err
 		}
 	}
-	return found, nil
+	return found, found.goesOn(c)
+}
+
+// goesOn holds that work goes on: no lock of the dead is in the way, and new
+// messages get new UIDs.
+func (f *inventory) goesOn(c *imapwire.Client) error {
+	for folder, next := range f.next {
+		a, err := c.Do("APPEND " + folder + " " + imapwire.Lit("Subject: after\r\n\r\n"))
+		if err != nil || a.Code != "APPENDUID" || uint32(a.CodeArgs[1].Num()) < next {
+			return fmt.Errorf("APPEND to %s with UIDNEXT %d: %v %v", folder, next, err, a)
+		}
+	}
+	a, err := c.Do("SUBSCRIBE INBOX")
+	if err != nil || a.Kind != "OK" {
+		return fmt.Errorf("SUBSCRIBE: %v %v", err, a)
+	}
+	return nil
 }
 
 func (f *inventory) folder(c *imapwire.Client, folder string) error {

@@ -253,7 +253,7 @@ func copyFile(to, from string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, b, 0o600)
+	return writeImage(to, b)
 }
 
 // resume starts a machine on a disk of its own, from where boot left it, and

@@ -27,12 +27,15 @@ import (
 	"peyk/test/sandbox"
 )
 
-// inside tells a test binary that it runs in the namespaces of confine.
+// inside tells a test binary that it runs in the namespaces of confine, and in
+// which directory it may work.
 const inside = "PEYK_POWER_INSIDE"
 
 func TestMain(m *testing.M) {
 	if os.Geteuid() == 0 && os.Getenv(inside) == "" {
-		os.Exit(confine())
+		if code, done := confine(); done {
+			os.Exit(code)
+		}
 	}
 	os.Exit(sandbox.Main(m))
 }
@@ -40,28 +43,34 @@ func TestMain(m *testing.M) {
 // confine runs the test binary again as the first process of its own
 // namespaces of mounts and processes: however it ends, even by SIGKILL, the
 // kernel ends its daemons and guests, unmounts what it mounted and with that
-// frees the loop devices.
-func confine() int {
+// frees the loop devices. It is not done where there are no namespaces; then
+// the tests skip.
+func confine() (code int, done bool) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), inside+"=1")
+	dir, err := os.MkdirTemp(roomy(), "peyk-power-")
+	if err != nil {
+		return 0, false
+	}
+	defer os.RemoveAll(dir)
+	cmd.Env = append(os.Environ(), inside+"="+dir)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "power: no namespaces:", err)
-		return 1
+		return 0, false
 	}
 	go func() {
 		<-signals
 		cmd.Process.Kill()
 	}()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return exit.ExitCode()
+		return max(1, exit.ExitCode()), true // -1 is a signal
 	}
-	return 0
+	return 0, true
 }
 
 // full reports whether the whole work was asked for: make crash.
@@ -86,28 +95,33 @@ func needs(t *testing.T, tools ...string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount")
 	}
+	if os.Getenv(inside) == "" {
+		t.Skip("needs namespaces of its own")
+	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s", tool)
 		}
 	}
-	for _, dev := range []string{"/dev/loop-control", "/proc/self/ns/mnt"} {
-		if _, err := os.Stat(dev); err != nil {
-			t.Skip(err)
-		}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		t.Skip(err)
 	}
 }
 
-// workDir returns a directory for images: in memory where there is room, with
-// a short name, because sockets lie in it.
-func workDir(t *testing.T) string {
-	t.Helper()
-	parent := os.TempDir()
+// roomy is where images go: into memory where there is room.
+func roomy() string {
 	var st syscall.Statfs_t
 	if syscall.Statfs("/dev/shm", &st) == nil && st.Bavail*uint64(st.Bsize) > 1<<30 {
-		parent = "/dev/shm"
+		return "/dev/shm"
 	}
-	dir, err := os.MkdirTemp(parent, "peyk-power-")
+	return os.TempDir()
+}
+
+// workDir returns a directory for images, with a short name, because sockets
+// lie in it. Whatever happens, the process outside removes it.
+func workDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(os.Getenv(inside), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,22 +168,22 @@ func TestRecorder(t *testing.T) {
 		t.Skipf("no FUSE: %v", err)
 	}
 	defer r.close()
-	f, err := os.OpenFile(r.path, os.O_RDWR, 0)
+	fd, err := openBlocking(r.path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	f.WriteAt([]byte("one"), 4096)
-	f.Sync()
-	f.WriteAt([]byte("two"), 4097)
+	defer unix.Close(fd)
+	unix.Pwrite(fd, []byte("one"), 4096)
+	unix.Fsync(fd)
+	unix.Pwrite(fd, []byte("two"), 4097)
 	got := make([]byte, 5)
-	if _, err := f.ReadAt(got, 4096); err != nil || string(got) != "otwo\x00" {
+	if _, err := unix.Pread(fd, got, 4096); err != nil || string(got) != "otwo\x00" {
 		t.Errorf("read %q, %v", got, err)
 	}
 	if len(r.log) != 3 || string(r.log[0].data) != "one" || !r.log[1].flush() || string(r.log[2].data) != "two" || r.log[2].offset != 4097 {
 		t.Errorf("log %+v", r.log)
 	}
-	if _, err := f.WriteAt([]byte("x"), 1<<20); !errors.Is(err, unix.ENOSPC) {
+	if _, err := unix.Pwrite(fd, []byte("x"), 1<<20); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("a write behind the end: %v", err)
 	}
 }
