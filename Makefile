@@ -1,4 +1,4 @@
-# Peyk: make run | test | interop | bench | lint | install | uninstall | dist
+# Peyk: make run | test | interop | bench | crash | lint | install | uninstall | dist
 
 PREFIX     = /usr/local
 SYSCONFDIR = /etc
@@ -45,6 +45,10 @@ interop: build
 
 bench: build
 	test/bench/run
+
+# Faults, kills and power cuts; docs/HACKING.md names what makes it shorter.
+crash:
+	PEYK_CRASH=1 $(GO) test -count=1 -timeout 2h -v ./test/crash/...
 
 fuzz:
 	test/fuzz $(FUZZTIME)
@@ -104,4 +108,4 @@ dist:
 clean:
 	rm -rf bin dist
 
-.PHONY: all build run test race interop bench fuzz lint install uninstall dist clean
+.PHONY: all build run test race interop bench crash fuzz lint install uninstall dist clean

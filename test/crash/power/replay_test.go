@@ -121,6 +121,7 @@ func (r *recording) replay(t *testing.T, n int, random *rand.Rand) (lost []strin
 		if len(o.faults) > 0 {
 			keep(r.trial.image)
 			lost = append(lost, fmt.Sprintf("write %d of %d, %d blocks kept of those since flush %d: %s", at, len(r.log), kept, flushed, strings.Join(o.faults[:min(4, len(o.faults))], "\n\t")))
+			t.Log(lost[len(lost)-1])
 		}
 	}
 	return lost, total
