@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -362,23 +363,26 @@ func TestSweep(t *testing.T) {
 	}
 	junk := strings.TrimSuffix(left[0], ".kept")
 	os.Rename(left[0], junk)
-	others := []string{"users", ".users.tmp", ".lock", "a.1.2.tmp", ".1.2.tmp"}
+	os.WriteFile(filepath.Join(dir, "cache.7"), nil, 0o600)
+	others := []string{"users", "cache", ".users.tmp", ".lock", "a.1.2.tmp", ".1.2.tmp"}
 	for _, name := range others {
 		os.WriteFile(filepath.Join(dir, name), nil, 0o600)
 	}
 	os.Mkdir(filepath.Join(dir, ".folder.1.2.tmp"), 0o700)
 	others = append(others, ".folder.1.2.tmp")
-	if err := Sweep(dir, time.Now().Add(-SweepAge)); err != nil {
+	if err := Sweep(dir, regexp.MustCompile(`^cache\.[0-9]+$`), time.Now().Add(-SweepAge)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(junk); err != nil {
 		t.Errorf("a young file is gone: %v", err)
 	}
-	if err := Sweep(dir, time.Now().Add(time.Hour)); err != nil {
+	if err := Sweep(dir, regexp.MustCompile(`^cache\.[0-9]+$`), time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(junk); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("an old file is still there: %v", err)
+	for _, path := range []string{junk, filepath.Join(dir, "cache.7")} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("an old file is still there: %v", err)
+		}
 	}
 	for _, name := range others {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

@@ -17,9 +17,9 @@ const SweepAge = 36 * time.Hour
 // beside is a name that createBeside makes.
 var beside = regexp.MustCompile(`^\..+\.[0-9]+\.[0-9]+\.tmp$`)
 
-// Sweep removes the temporary files of ReplaceFile that a crash left in dir:
-// those that last changed before a time.
-func Sweep(dir string, before time.Time) error {
+// Sweep removes temporary files that a crash left in dir: those of ReplaceFile
+// and others that match ours, if they last changed before a time.
+func Sweep(dir string, ours *regexp.Regexp, before time.Time) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func Sweep(dir string, before time.Time) error {
 	f.Close()
 	for _, name := range names {
 		path := filepath.Join(dir, name)
-		if beside.MatchString(name) && ChangedBefore(path, before) {
+		if (beside.MatchString(name) || ours.MatchString(name)) && ChangedBefore(path, before) {
 			err = errors.Join(err, remove(path))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"time"
 
@@ -70,6 +71,11 @@ func (h *Host) sweep(dir string) {
 	}
 }
 
+// ours are the names, besides those of internal/commit, under which files are
+// written before they replace another: caches, the uidlist, a lock that is
+// being taken over.
+var ours = regexp.MustCompile(`^peyk-(cache|changes|facts|sort-[a-z]+)\.[0-9]+\.M[0-9]+P[0-9]+Q|^dovecot-uidlist\.tmp$|\.lock\.[0-9]+\.[0-9]+$`)
+
 // sweepFolder is sweep for a folder that is opened, with the temporary names
 // beside its files.
 func (h *Host) sweepFolder(root, dir string) {
@@ -79,7 +85,7 @@ func (h *Host) sweepFolder(root, dir string) {
 	if !h.swept.due(dir+"/", h.locks.now()) {
 		return
 	}
-	if err := commit.Sweep(dir, h.locks.now().Add(-commit.SweepAge)); err != nil {
+	if err := commit.Sweep(dir, ours, h.locks.now().Add(-commit.SweepAge)); err != nil {
 		h.trouble("cannot clean the folder", dir, err)
 	}
 }

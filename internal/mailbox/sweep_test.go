@@ -40,10 +40,10 @@ func TestSweepRemovesWhatACrashLeft(t *testing.T) {
 	for _, dir := range []string{g.Root(), g.Root() + "/.sub"} {
 		half := filepath.Join(dir, "tmp", "1700000000.M1P1.trash")
 		must(t, os.MkdirAll(half+"/cur", 0o700))
-		for _, path := range []string{half + "/cur/message", dir + "/tmp/1700000000.M1P1.half", dir + "/.dovecot-keywords.77.0.tmp"} {
+		for _, path := range []string{half + "/cur/message", dir + "/tmp/1700000000.M1P1.half", dir + "/.dovecot-keywords.77.0.tmp", dir + "/peyk-changes.1795414046.M298186P271Q70Rce55214e.mx.example.test"} {
 			must(t, os.WriteFile(path, []byte("x"), 0o600))
 		}
-		junk = append(junk, half, dir+"/tmp/1700000000.M1P1.half", dir+"/.dovecot-keywords.77.0.tmp")
+		junk = append(junk, half, dir+"/tmp/1700000000.M1P1.half", dir+"/.dovecot-keywords.77.0.tmp", dir+"/peyk-changes.1795414046.M298186P271Q70Rce55214e.mx.example.test")
 		stay = append(stay, dir+"/cur", dir+"/tmp")
 	}
 	must(t, os.Mkdir(g.Root()+"/.x.1.2.tmp", 0o700)) // a folder may have such a name

@@ -1,6 +1,7 @@
 package power_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,6 +38,7 @@ func (o *outcome) fault(format string, args ...any) {
 // check starts the daemons on a disk that lost its power, lets them work until
 // the queue is empty, and compares what is there with the books.
 func (s *system) check(books []*book, m moment) (o outcome) {
+	s.torn = nil
 	s.rest()
 	start := time.Now()
 	if err := s.start("authd", "deliver", "queue-run"); err != nil {
@@ -59,6 +61,9 @@ func (s *system) check(books []*book, m moment) (o outcome) {
 		}
 		b.judge(found, m, &o)
 	}
+	if len(o.faults) > 0 && len(s.torn) > 0 {
+		o.fault("before anything started: %s", strings.Join(s.torn, "; "))
+	}
 	return o
 }
 
@@ -71,11 +76,21 @@ func (s *system) rest() {
 		case err != nil:
 		case strings.HasSuffix(path, ".lock"):
 			os.Chtimes(path, soon, soon)
+		case d.Name() == "dovecot-uidlist":
+			s.noteTail(path)
 		case filepath.Dir(path) == filepath.Join(s.disk, "spool", "drop", "tmp"):
 			os.Chtimes(path, late, late)
 		}
 		return nil
 	})
+}
+
+// noteTail remembers a uidlist that ends inside a line, for the report.
+func (s *system) noteTail(path string) {
+	b, _ := os.ReadFile(path)
+	if end := bytes.LastIndexByte(b, '\n') + 1; end < len(b) || len(b) == 0 {
+		s.torn = append(s.torn, fmt.Sprintf("%s has %d octets and ends with %.80q", path, len(b), b[end:]))
+	}
 }
 
 // drain waits until these parts of the queue are empty and returns what stays.
@@ -117,7 +132,7 @@ func (s *system) scan(o *outcome) {
 // corrupt/ keeps what was torn and not acknowledged.
 var known = regexp.MustCompile(`^(control/(hostname|certs/default/(fullchain|privkey)\.pem|domains/(\.lock|example\.test/(users|aliases|\.(users|aliases)\.new)))` +
 	`|spool/(lock|corrupt/[^/]+)|lost\+found` +
-	`|mail/example\.test/[a-z0-9]+/Maildir/((\.[^/]+/)?([^/]+\.lock|dovecot-(uidlist|keywords)(\.tmp)?|dovecot-uidvalidity(\.[0-9a-f]{8})?|subscriptions|maildirfolder|maildirsize|peyk-[a-z]+|\..+\.[0-9]+\.[0-9]+\.tmp)|(\.[^/]+/)?(cur|new)/[^/]+|(\.[^/]+/)?tmp/.+))$`)
+	`|mail/example\.test/[a-z0-9]+/Maildir/((\.[^/]+/)?([^/]+\.lock|dovecot-(uidlist|keywords)(\.tmp)?|dovecot-uidvalidity(\.[0-9a-f]{8})?|subscriptions|maildirfolder|maildirsize|peyk-[a-z]+|peyk-(cache|changes|facts)\.[0-9]+\.M[^/]+|\..+\.[0-9]+\.[0-9]+\.tmp)|(\.[^/]+/)?(cur|new)/[^/]+|(\.[^/]+/)?tmp/.+))$`)
 
 // tidy looks for files that nobody would ever remove.
 func (s *system) tidy(o *outcome) {

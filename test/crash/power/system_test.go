@@ -42,6 +42,7 @@ type system struct {
 	imap string // address of imapd
 
 	procs []*exec.Cmd
+	torn  []string // what the last check found broken off
 }
 
 func (s *system) maildir(account string) string {
