@@ -145,7 +145,9 @@ func TestDamagedUidlists(t *testing.T) {
 		do   func(path string)
 		kept bool // UIDs and UIDVALIDITY stay, for a process that begins now
 	}{
-		"torn": {func(p string) { appendTo(p, "9 :half") }, false}, // UIDs that were given out may be lost
+		"torn":                    {func(p string) { appendTo(p, "9 :half") }, false},                 // UIDs that were given out may be lost
+		"power cut":               {func(p string) { appendTo(p, "\x00\x00\x00\x00\x00\x00") }, true}, // nobody was told of these
+		"power cut inside a line": {func(p string) { appendTo(p, "9 :half\x00\x00") }, true},
 		"cut off": {func(p string) {
 			info, _ := os.Stat(p)
 			os.Truncate(p, info.Size()-3) // inside the last line

@@ -171,12 +171,15 @@ func appendUidRecord(dst []byte, uid uint32, base string, size, wire int64) []by
 type uidReader struct {
 	text     string // complete lines
 	torn     bool   // the file ends inside a line
+	unsynced bool   // and that was never durable
 	version1 bool
 	last     uint32
 }
 
 // readLines takes all of r, and returns how many octets it has used. A last
-// line without an end is left out: its writer died, or has not finished.
+// line without an end is left out: its writer died, or has not finished. NUL in
+// it is what a power cut leaves of an append that was not synced yet, where the
+// new length of the file reached the disk and the text did not.
 func (u *uidReader) readLines(r io.Reader) (int64, error) {
 	raw, err := io.ReadAll(r)
 	if err != nil {
@@ -184,6 +187,7 @@ func (u *uidReader) readLines(r io.Reader) (int64, error) {
 	}
 	end := bytes.LastIndexByte(raw, '\n') + 1
 	u.torn = end < len(raw)
+	u.unsynced = bytes.IndexByte(raw[end:], 0) >= 0
 	u.text = string(raw[:end])
 	return int64(end), nil
 }

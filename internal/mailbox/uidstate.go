@@ -173,7 +173,7 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 	} else if known != 0 {
 		h.next = max(h.next, f.ids.header.next)
 	}
-	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == "", doubtful: u.torn && !f.sure}
+	f.ids = uidState{header: h, size: n, rewrite: u.torn || u.version1 || h.guid == "", doubtful: u.torn && !u.unsynced && !f.sure}
 	f.sure = f.sure || !u.torn
 	f.ids.is(st)
 	f.takeAll(&u, old, s)
