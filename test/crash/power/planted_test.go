@@ -20,7 +20,7 @@ type planted struct {
 
 var faults = []planted{
 	{"without the fsync of files", "commit.go", "return f.Sync()", "return nil", []string{"smtpd", "deliver", "deliver-lmtp", "queue"}},
-	{"without the fsync of directories", "dirsync.go", "err := unix.Fsync(fd)", "err := error(nil)", []string{"deliver", "deliver-lmtp", "store", "append", "copy", "move", "alias", "user"}},
+	{"without the fsync of directories", "dirsync.go", "err := unix.Fsync(fd)", "err := error(nil)", []string{"deliver", "deliver-lmtp", "store", "create", "alias", "user"}},
 }
 
 // build builds the programs with the fault.
@@ -52,7 +52,8 @@ func (p *planted) build(t *testing.T) (bin string) {
 }
 
 // TestSingleCutsSeePlantedFaults holds that each fault is seen in every trial
-// of the acts that depend on the missing flush.
+// of the acts that depend on the missing flush. APPEND, COPY and MOVE do not:
+// the sync of the uidlist, which comes last, commits the names before it too.
 func TestSingleCutsSeePlantedFaults(t *testing.T) {
 	needs(t, "mkfs.ext4")
 	if !full() {
