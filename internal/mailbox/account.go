@@ -145,6 +145,9 @@ func (a *Account) openable(dir string, sub bool) error {
 func (a *Account) LockDrop() (unlock func(), err error) {
 	path := filepath.Join(a.root, "peyk-pop3.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if noRoom(err) {
+		f, err = os.Open(a.root) // no room for a file is no reason not to read
+	}
 	if err != nil {
 		return nil, temporary("cannot lock the maildrop", path, err)
 	}

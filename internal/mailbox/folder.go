@@ -42,6 +42,7 @@ type Folder struct {
 	dates    dates
 
 	newStamp, curStamp stamp
+	starved            bool      // this refresh found no room for new UIDs
 	newOK, curOK       bool      // a change since would show in the stamp
 	verifyAt           time.Time // if our own change made curStamp: look again then
 	scanTook           time.Duration

@@ -29,6 +29,10 @@ func (f *Folder) identify(ctx context.Context, s *scan) error {
 	if len(s.unknown) == 0 && !f.ids.rewrite {
 		return nil
 	}
+	if f.starved && f.ids.read && f.ids.header.validity != 0 && !f.ids.doubtful {
+		clear(s.unknown) // nobody sees them before their UIDs are durable
+		return nil
+	}
 	fresh := f.measureUnknown(s)
 	lock, err := f.lockUIDs(ctx)
 	if err != nil {

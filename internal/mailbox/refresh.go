@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // How often, and how far apart, a folder is listed to find a message that
@@ -108,11 +110,22 @@ func (f *Folder) rescan(ctx context.Context, readOnly bool) error {
 			return nil
 		}
 		f.lying, f.ids.read = nil, false // they may be ahead of the snapshot
+		if !f.starved && noRoom(err) {
+			f.starved = true
+			defer func() { f.starved = false }()
+			continue
+		}
 		if !errors.Is(err, errRestart) {
 			return err
 		}
 	}
 	return errRestart
+}
+
+// noRoom reports whether the file system cannot take the uidlist now. What has
+// a UID already can be read all the same.
+func noRoom(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EROFS)
 }
 
 func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
@@ -141,6 +154,9 @@ func (f *Folder) rescanOnce(ctx context.Context, readOnly bool) error {
 	}
 	f.markRecent(s)
 	f.publish(s)
+	if f.starved {
+		f.curOK, f.newOK, f.verifyAt = false, false, time.Time{} // there is more to see
+	}
 	return nil
 }
 
