@@ -36,16 +36,29 @@ func NewLedger() *Ledger {
 // field begins the part of a message that no server may change.
 const field = "X-Ledger: "
 
+// MakeLarge makes a message of about size octets.
+func (l *Ledger) MakeLarge(id string, size int) []byte {
+	return l.make(id, func(b *bytes.Buffer) {
+		b.Write(bytes.Repeat([]byte("0123456789 0123456789 0123456789\r\n"), size/34))
+	})
+}
+
 // Make makes a message of at most about most octets, with lines that begin
-// with dots, octets above 127, and an empty line at the end now and then.
+// with dots, octets above 127, and empty lines.
 func (l *Ledger) Make(r *rand.Rand, id string, most int) []byte {
+	return l.make(id, func(b *bytes.Buffer) {
+		for size := r.IntN(most); b.Len() < size; {
+			b.WriteString([]string{".", "..", "", "سلام ", "0123456789 "}[r.IntN(5)])
+			b.WriteString(strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(70)))
+			b.WriteString("\r\n")
+		}
+	})
+}
+
+func (l *Ledger) make(id string, fill func(*bytes.Buffer)) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s%s\r\nFrom: <alice@example.test>\r\nTo: <b@client.example>\r\nDate: Mon, 23 Nov 2026 05:00:00 +0000\r\nMessage-ID: <%s@client.example>\r\nSubject: %s\r\n\r\n", field, id, id, id)
-	for size := r.IntN(most); b.Len() < size; {
-		b.WriteString([]string{".", "..", "", "سلام ", "0123456789 "}[r.IntN(5)])
-		b.WriteString(strings.Repeat(string(rune('a'+r.IntN(26))), r.IntN(70)))
-		b.WriteString("\r\n")
-	}
+	fill(&b)
 	fmt.Fprintf(&b, "end of %s\r\n", id)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -141,7 +141,7 @@ func (l *Load) sender(n int, port, to string) {
 		}
 		id := fmt.Sprintf("sent-%d-%d", n, i)
 		text := l.Make(r, id, l.MessageSize)
-		if err = conn.Send(from, to, text); err == nil {
+		if err = conn.Send(from, text, to); err == nil {
 			l.Promise(id)
 		} else {
 			l.refusal(err)

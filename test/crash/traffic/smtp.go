@@ -67,14 +67,17 @@ func DialSMTP(addr string, config *tls.Config, user, password string) (*Conn, er
 
 // Send sends a message in wire form. The error of a refusal is a
 // *textproto.Error.
-func (c *Conn) Send(from, to string, text []byte) error {
-	for _, step := range []struct {
-		code    int
-		command string
-	}{{250, "MAIL FROM:<" + from + "> BODY=8BITMIME"}, {250, "RCPT TO:<" + to + ">"}, {354, "DATA"}} {
-		if _, err := c.do(step.code, "%s", step.command); err != nil {
+func (c *Conn) Send(from string, text []byte, to ...string) error {
+	if _, err := c.do(250, "MAIL FROM:<%s> BODY=8BITMIME", from); err != nil {
+		return err
+	}
+	for _, one := range to {
+		if _, err := c.do(250, "RCPT TO:<%s>", one); err != nil {
 			return err
 		}
+	}
+	if _, err := c.do(354, "DATA"); err != nil {
+		return err
 	}
 	stuffed := bytes.ReplaceAll(text, []byte("\r\n."), []byte("\r\n.."))
 	if _, err := c.W.Write(stuffed); err != nil { // our messages begin with a letter
