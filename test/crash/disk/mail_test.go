@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"peyk/test/crash/tmpfs"
 	"peyk/test/imapwire"
 	"peyk/test/sandbox"
 )
 
-var fills = map[string]func(*disk){
-	"octets": func(d *disk) { d.fillOctets(0) },
-	"inodes": func(d *disk) { d.fillNodes(0) },
+var fills = map[string]func(*tmpfs.Disk){
+	"octets": func(d *tmpfs.Disk) { d.FillOctets(0) },
+	"inodes": func(d *tmpfs.Disk) { d.FillNodes(0) },
 }
 
 // The disk of the mailboxes is full: mail waits in the queue, people read, what
@@ -57,7 +58,7 @@ func TestMailDiskFull(t *testing.T) {
 					t.Errorf("POP3 shows %d messages", n)
 				}
 			})
-			d.makeRoom()
+			d.MakeRoom()
 			wants(t, reader, "APPEND Other "+imapwire.Lit("Subject: room\r\n\r\n"), "OK")
 			wants(t, reader, "COPY 1:3 Other", "OK")
 			wants(t, reader, "STORE 1:* +FLAGS (\\Seen kw)", "OK")
@@ -124,7 +125,7 @@ func TestReadingWithoutRoomForUIDs(t *testing.T) {
 			defer again.Close()
 			wants(t, again, "SELECT Other", "NO [UNAVAILABLE]")
 			wants(t, again, "SELECT INBOX", "OK")
-			d.makeRoom()
+			d.MakeRoom()
 			wants(t, again, "NOOP", "OK")
 			wants(t, again, "FETCH 220 BODY.PEEK[]", "OK")
 			wants(t, again, "SELECT Other", "OK")

@@ -4,141 +4,35 @@ package disk_test
 
 import (
 	"errors"
-	"fmt"
 	"net/textproto"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"peyk/test/crash/tmpfs"
 	"peyk/test/crash/traffic"
 	"peyk/test/imapwire"
 	"peyk/test/sandbox"
 )
 
-// inside marks the process that may mount: its mounts end with it.
-const inside = "PEYK_TEST_MOUNTS"
-
-// TestMain runs the tests in a mount namespace of their own.
-func TestMain(m *testing.M) {
-	if os.Getenv(inside) != "" {
-		os.Exit(sandbox.Main(m))
-	}
-	cmd := exec.Command(os.Args[0], os.Args[1:]...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), inside+"=yes")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-	case errors.As(err, &exit):
-		os.Exit(exit.ExitCode())
-	default: // no root: what needs no mount is tested all the same
-		os.Setenv(inside, "no")
-		os.Exit(sandbox.Main(m))
-	}
-}
-
-// A disk is a small file system in place of a directory of the sandbox.
-type disk struct {
-	t    *testing.T
-	path string
-}
+func TestMain(m *testing.M) { os.Exit(tmpfs.Main(m)) }
 
 // system starts a sandbox, one directory of which is a tmpfs.
-func system(t *testing.T, below, options string, settings ...string) (*traffic.Load, *sandbox.Sandbox, *disk) {
+func system(t *testing.T, below, options string, settings ...string) (*traffic.Load, *sandbox.Sandbox, *tmpfs.Disk) {
 	t.Helper()
-	if os.Getenv(inside) != "yes" {
-		t.Skip("needs root, to mount a tmpfs")
-	}
 	dir, err := os.MkdirTemp("", "peyk-disk-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &disk{t, filepath.Join(dir, below)}
-	if err := os.MkdirAll(d.path, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("tmpfs", d.path, "tmpfs", 0, "mode=700,"+options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Unmount(d.path, unix.MNT_DETACH) })
+	d := tmpfs.Mount(t, filepath.Join(dir, below), options)
 	ledger := traffic.NewLedger()
 	sink := traffic.NewSink(t, ledger)
 	s := sandbox.StartIn(t, dir, append(traffic.Settings(sink), settings...)...)
 	return traffic.New(t, s, ledger, sink), s, d
-}
-
-// resize changes the limits of the disk.
-func (d *disk) resize(options string) {
-	d.t.Helper()
-	if err := unix.Mount("tmpfs", d.path, "tmpfs", unix.MS_REMOUNT, options); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// fillOctets leaves about so many octets.
-func (d *disk) fillOctets(leave int64) {
-	d.t.Helper()
-	f, err := os.Create(filepath.Join(d.path, "filler"))
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	defer f.Close()
-	var fs unix.Statfs_t
-	if err := unix.Statfs(d.path, &fs); err != nil {
-		d.t.Fatal(err)
-	}
-	if n := int64(fs.Bavail)*fs.Bsize - leave; n > 0 {
-		if err := unix.Fallocate(int(f.Fd()), 0, 0, n); err != nil {
-			d.t.Fatal(err)
-		}
-	}
-}
-
-// fillNodes leaves no more than so many inodes.
-func (d *disk) fillNodes(leave uint64) {
-	d.t.Helper()
-	dir := filepath.Join(d.path, "filler")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		d.t.Fatal(err)
-	}
-	for i := 0; ; i++ {
-		var fs unix.Statfs_t
-		if err := unix.Statfs(d.path, &fs); err != nil {
-			d.t.Fatal(err)
-		}
-		if fs.Ffree <= leave {
-			return
-		}
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), nil, 0o600); err != nil {
-			return
-		}
-	}
-}
-
-func (d *disk) makeRoom() {
-	d.t.Helper()
-	if err := os.RemoveAll(filepath.Join(d.path, "filler")); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// files lists what lies below some directories of the disk.
-func (d *disk) files(dirs ...string) (all []string) {
-	for _, dir := range dirs {
-		found, _ := filepath.Glob(filepath.Join(d.path, dir, "*"))
-		all = append(all, found...)
-	}
-	return all
 }
 
 // code is the SMTP code of a refusal; 0 is success, -1 no reply at all.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"peyk/test/crash/tmpfs"
 	"peyk/test/crash/traffic"
 	"peyk/test/sandbox"
 )
@@ -40,9 +41,9 @@ func smtp(t *testing.T, s *sandbox.Sandbox) *traffic.Conn {
 // session as before and after, while people go on reading. Nothing is started
 // again.
 func TestQueueDiskFull(t *testing.T) {
-	for name, fill := range map[string]func(*disk){
-		"octets": func(d *disk) { d.fillOctets(0) },
-		"inodes": func(d *disk) { d.fillNodes(0) },
+	for name, fill := range map[string]func(*tmpfs.Disk){
+		"octets": func(d *tmpfs.Disk) { d.FillOctets(0) },
+		"inodes": func(d *tmpfs.Disk) { d.FillNodes(0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, s, d := system(t, "spool", "size=64m,nr_inodes=2000")
@@ -62,7 +63,7 @@ func TestQueueDiskFull(t *testing.T) {
 			})
 			within(t, time.Second, "reading by IMAP", func() { readIMAP(t, l) })
 			within(t, time.Second, "reading by POP3", func() { readPOP3(t, l, s) })
-			d.makeRoom()
+			d.MakeRoom()
 			if got := try(l, c, "after", to, 0); got != 0 {
 				t.Errorf("there is room again: %d", got)
 			}
@@ -77,17 +78,17 @@ func TestQueueDiskFullInTheMidst(t *testing.T) {
 	l, s, d := system(t, "spool", "size=64m,nr_inodes=2000", "message-size-limit=100M")
 	c := smtp(t, s)
 	to := s.Env["PEYK_USER2"]
-	d.fillOctets(24 << 20)
+	d.FillOctets(24 << 20)
 	if got := try(l, c, "large", to, 40<<20); got != 452 && got != 451 {
 		t.Errorf("40 MB on 24: %d, want 452 or 451", got)
 	}
-	if files := d.files("drop/tmp", "drop/new", "queue"); len(files) > 0 {
+	if files := d.Files("drop/tmp", "drop/new", "queue"); len(files) > 0 {
 		t.Errorf("left behind: %q", files)
 	}
 	if got := try(l, c, "small", to, 0); got != 0 {
 		t.Errorf("a small message after it: %d", got)
 	}
-	d.makeRoom()
+	d.MakeRoom()
 	if got := try(l, c, "large-again", to, 40<<20); got != 0 {
 		t.Errorf("with room: %d", got)
 	}
@@ -107,10 +108,10 @@ func TestQueueDiskFullForTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Promise("both")
-	d.fillOctets(0)
+	d.FillOctets(0)
 	syscall.Kill(stopped, syscall.SIGCONT)
 	s.Eventually("queue-run says so", func() bool { return strings.Contains(s.Log(), "cannot write") })
-	d.makeRoom()
+	d.MakeRoom()
 	open()
 	s.Eventually("the other has it", func() bool { return len(sandbox.Mail(s.Env["PEYK_MAILDIR1"])) == 2 })
 	if n := len(sandbox.Mail(s.Env["PEYK_MAILDIR2"])); n != 1 {

@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/textproto"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ type Load struct {
 	*Sink
 	MessageSize int           // at most, about
 	Pause       time.Duration // between two messages of a sender
+	Empty       bool          // the IMAP client deletes what it has read, as the POP3 client does
 	Resets      atomic.Bool   // clients drop their connections at any point
 
 	t    testing.TB
@@ -224,8 +227,54 @@ func (l *Load) readIn(c *imapwire.Client, r *rand.Rand, session int) {
 			}
 		}
 		l.note("filed")
+		if l.Empty && !(l.empty(c, "Filed") && l.empty(c, "INBOX")) {
+			return
+		}
 		l.pause(20 * time.Millisecond)
 	}
+}
+
+// empty reads a folder and removes what it read. It reports whether that was
+// answered.
+func (l *Load) empty(c *imapwire.Client, box string) bool {
+	selected, err := l.ok(c, "SELECT "+box)
+	if err != nil {
+		return false
+	}
+	validity := uint64(0)
+	for _, r := range selected.Data {
+		if r.Code == "UIDVALIDITY" {
+			validity = r.CodeArgs[0].Num()
+		}
+	}
+	all, err := l.ok(c, "UID FETCH 1:* (UID BODY.PEEK[])")
+	if err != nil {
+		return false
+	}
+	texts := map[uint64][]byte{}
+	for _, r := range all.Data {
+		uid, _ := r.Item("UID")
+		if text, ok := r.Item("BODY[]"); ok {
+			texts[uid.Num()] = []byte(text.Text)
+		}
+	}
+	if len(texts) == 0 {
+		return true
+	}
+	set := fmt.Sprint(slices.Min(slices.Collect(maps.Keys(texts))), ":", slices.Max(slices.Collect(maps.Keys(texts))))
+	set = strings.ReplaceAll(set, " ", "")
+	if _, err = l.ok(c, "UID STORE "+set+" +FLAGS.SILENT (\\Deleted)"); err == nil {
+		_, err = l.ok(c, "UID EXPUNGE "+set)
+	}
+	for uid, text := range texts {
+		if err == nil {
+			l.See(fmt.Sprint("imap ", box, validity, " ", uid), text)
+			l.note("IMAP deleted")
+		} else if m := idOf.FindSubmatch(text); m != nil {
+			l.Doubt(string(m[1]))
+		}
+	}
+	return err == nil
 }
 
 // popper is the first user at a POP3 client: mail is fetched and deleted.
