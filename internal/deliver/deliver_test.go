@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"peyk/internal/commit"
 	"peyk/internal/dovecotauth"
 	"peyk/internal/envelope"
+	"peyk/internal/eventlog"
 	"peyk/internal/lmtp"
 	"peyk/internal/mailbox"
 	"peyk/internal/status"
@@ -427,4 +429,39 @@ func TestLetterboxPrefersTempFail(t *testing.T) {
 	if exit != sysexits.TempFail {
 		t.Errorf("exit %d", exit)
 	}
+}
+
+// A disk that is full in the midst of a large message is logged as that, and
+// not taken for a client that went away.
+func TestADiskThatIsFullInTheMidst(t *testing.T) {
+	h := newHouse(t, "alice")
+	var log bytes.Buffer
+	h.agent.o.Log = eventlog.New(&log, "deliver", eventlog.Logfmt, time.Now)
+	h.agent.o.Store = fullStore{h.agent.o.Store}
+	if err := h.deliver("Subject: x\r\n\r\n"+strings.Repeat("x\r\n", 100_000), "alice@x.test")[0]; status.Of(err).Code != 451 {
+		t.Errorf("got %v", err)
+	}
+	if !strings.Contains(log.String(), "event=filing-deferred") || !strings.Contains(log.String(), "no space left") {
+		t.Errorf("the log:\n%s", log.String())
+	}
+}
+
+// fullStore has no room for large messages.
+type fullStore struct{ Store }
+
+func (fullStore) Deliver(targets []mailbox.Target, write func(io.Writer) error) []error {
+	errs := make([]error, len(targets))
+	for i := range errs {
+		errs[i] = write(&fullDisk{left: 70_000})
+	}
+	return errs
+}
+
+type fullDisk struct{ left int }
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	if d.left -= len(p); d.left < 0 {
+		return 0, syscall.ENOSPC
+	}
+	return len(p), nil
 }

@@ -87,11 +87,24 @@ func (m *message) writeTo(w io.Writer, prefix []byte) error {
 	if _, err := w.Write(m.head.Append(prefix)); err != nil {
 		return err
 	}
-	_, err := io.Copy(w, m.rest())
-	if err != nil && m.kept == nil {
+	out := noting{w: w}
+	_, err := io.Copy(&out, m.rest())
+	if m.kept == nil && out.err == nil {
 		m.err = err
 	}
 	return err
+}
+
+// noting remembers that writing failed, which is not the client's fault.
+type noting struct {
+	w   io.Writer
+	err error
+}
+
+func (n *noting) Write(p []byte) (int, error) {
+	done, err := n.w.Write(p)
+	n.err = err
+	return done, err
 }
 
 // trace returns the fields of final delivery (RFC 5321 §4.4). deliveredTo is
