@@ -36,6 +36,7 @@ func TestAttacks(t *testing.T) {
 	for _, name := range []string{"imapd", "pop3d", "deliver", "smtpd"} {
 		pids[name] = s.Pid(name)
 	}
+	t.Logf("each in 128 MiB of its own: %v", confine(t, s, "imapd", "pop3d", "deliver", "smtpd"))
 	for _, list := range [][]attack{attacksOnSyntax, attacksByMail, attacksOnFiles, attacksOnPOP3, attacksOnLMTP} {
 		for _, attack := range list {
 			t.Run(attack.name, func(t *testing.T) { attack.run(&arena{T: t, s: s}) })
