@@ -1,4 +1,4 @@
-# Peyk: make run | test | interop | bench | crash | lint | install | uninstall | dist
+# Peyk: make run | test | interop | bench | crash | soak | lint | install | uninstall | dist
 
 PREFIX     = /usr/local
 SYSCONFDIR = /etc
@@ -46,9 +46,15 @@ interop: build
 bench: build
 	test/bench/run
 
-# Faults, kills and power cuts; docs/HACKING.md names what makes it shorter.
+# Faults, kills, power cuts, full disks: hours, some as root; docs/HACKING.md
+# names what makes it shorter.
 crash:
 	PEYK_CRASH=1 $(GO) test -count=1 -timeout 2h -v ./test/crash/...
+
+HOURS = 24
+soak:
+	PEYK_SOAK=$$(echo "$(HOURS)" | awk '{ printf "%ds", $$1 * 3600 }') PEYK_SOAK_REPORT=$(CURDIR)/soak-report.txt \
+	  $(GO) test -count=1 -timeout 0 -v -run Soak ./test/crash/soak
 
 fuzz:
 	test/fuzz $(FUZZTIME)
@@ -108,4 +114,4 @@ dist:
 clean:
 	rm -rf bin dist
 
-.PHONY: all build run test race interop bench crash fuzz lint install uninstall dist clean
+.PHONY: all build run test race interop bench crash soak fuzz lint install uninstall dist clean

@@ -44,7 +44,7 @@ var victims = []string{"smtpd", "submission", "queue-run", "deliver", "remote", 
 //
 //	PEYK_KILLS=200 PEYK_MESSAGES=100000 PEYK_SEED=1
 func TestNothingAcknowledgedIsLostByKills(t *testing.T) {
-	kills, messages := number(t, "PEYK_KILLS", 60, 200), number(t, "PEYK_MESSAGES", 3000, 100_000)
+	kills, messages := number(t, "PEYK_KILLS", 30, 200), number(t, "PEYK_MESSAGES", 1000, 100_000)
 	seed := number(t, "PEYK_SEED", int(time.Now().UnixNano()), 1)
 	ledger := traffic.NewLedger()
 	sink := traffic.NewSink(t, ledger)
