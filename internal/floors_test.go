@@ -57,6 +57,7 @@ var confined = map[string][]string{
 	"github.com/go-crypt/crypt":           {"passhash"},
 	"modernc.org/sqlite":                  {"textindex"},
 	"rsc.io/qr":                           {"mailctl"},
+	"pgregory.net/rapid":                  {}, // tests only
 }
 
 type listed struct {
