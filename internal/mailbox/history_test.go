@@ -2,7 +2,7 @@ package mailbox
 
 import (
 	"context"
-	"flag"
+	stdflag "flag"
 	"fmt"
 	"maps"
 	"os"
@@ -37,7 +37,7 @@ type history struct {
 //
 //	PEYK_CRASH=1 or -rapid.checks=N   more of them
 func TestHistories(t *testing.T) {
-	if checks := flag.Lookup("rapid.checks"); os.Getenv("PEYK_CRASH") == "" && checks.Value.String() == checks.DefValue {
+	if checks := stdflag.Lookup("rapid.checks"); os.Getenv("PEYK_CRASH") == "" && checks.Value.String() == checks.DefValue {
 		checks.Value.Set("12")
 		defer checks.Value.Set(checks.DefValue)
 	}
