@@ -348,6 +348,7 @@ func (f *Folder) publish(s *scan) {
 	next.Generation++
 	next.Messages = s.messages.List
 	f.snap.Store(next)
+	f.announce() // to the other sessions: events that come later are no news any more
 }
 
 // amend publishes a snapshot that differs from the current one by a change of
@@ -362,5 +363,4 @@ func (f *Folder) amend(change func(s *scan)) {
 	change(s)
 	f.markRecent(s)
 	f.publish(s)
-	f.announce()
 }

@@ -300,6 +300,37 @@ func TestChangesAreAnnounced(t *testing.T) {
 	}
 }
 
+// What one session finds, by whatever made it look, is news to those that
+// wait, although the event that comes later finds nothing new.
+func TestWhatOneSessionFindsIsNewsToOthers(t *testing.T) {
+	h := newTestHost(t)
+	root := filepath.Join(t.TempDir(), "Maildir")
+	fill(t, root, 3, true)
+	a := openAccount(t, h, root)
+	f := openFolder(t, a, Inbox)
+	refresh(t, f)
+	changes := map[string]func(other *Folder){
+		"a delivery": func(*Folder) { deliver(t, newTestHost(t), root, "x\n") },
+		"a flag":     func(g *Folder) { must(t, storeIn(g, []uint32{1}, Add, Flagged, nil)) },
+		"an expunge": func(g *Folder) { must(t, g.Expunge([]uint32{2})) },
+	}
+	for name, change := range changes {
+		g := openFolder(t, openAccount(t, newTestHost(t), root), Inbox)
+		refresh(t, g)
+		s := refresh(t, f)
+		waiting := f.Changed()
+		change(g)
+		for refresh(t, f) == s { // the other session
+			time.Sleep(granule)
+		}
+		select {
+		case <-waiting:
+		default:
+			t.Errorf("%s: a session that waits is not told", name)
+		}
+	}
+}
+
 // Own changes must not make a watched folder look at itself again.
 func TestOwnChangesAreNoNews(t *testing.T) {
 	h := newTestHost(t, func(o *Options) { o.Watch = true })
