@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -14,13 +16,17 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"peyk/test/imapwire"
 	"peyk/test/sandbox"
 )
 
-// Everybody works on one account at once: IMAP clients, deliveries, POP3
-// sessions that delete, and a mail reader that renames and removes files,
-// while imapd is killed now and then. What must hold anyway is in model.
+// Everybody works on one account at once: IMAP clients of all kinds, some of
+// them in processes of their own, deliveries, POP3 sessions that delete, and a
+// mail reader that renames and removes files, while imapd is killed now and
+// then. Others only listen, and must hear of everything. What must hold anyway
+// is in model.
 //
 //	PEYK_MODEL=10m   how long (10s)
 //	PEYK_SEED=N      the seed of all random choices; the order in which they
@@ -39,23 +45,44 @@ func TestManyWritersOfOneAccount(t *testing.T) {
 	var all sync.WaitGroup
 	clients := make([]*modelClient, 8)
 	for n := range clients {
-		clients[n] = &modelClient{m: m, n: n, r: rand.New(rand.NewPCG(seed, uint64(n))), qresync: n%2 == 0, box: "INBOX", witness: map[uint32]int{}}
+		clients[n] = &modelClient{m: m, n: n, r: rand.New(rand.NewPCG(seed, uint64(n))), kind: kinds[n], box: "INBOX", witness: map[uint32]int{}}
 		all.Go(clients[n].run)
 	}
+	var hearing sync.WaitGroup
+	listeners := []*listener{newListener(m, 20, kind{}, false), newListener(m, 21, kind{qresync: true}, true), newListener(m, 22, kind{process: true}, false)}
+	for _, l := range listeners {
+		hearing.Go(l.run)
+	}
+	defer hearing.Wait()
+	defer close(m.end)
 	all.Go(func() { m.deliver(rand.New(rand.NewPCG(seed, 100))) })
 	all.Go(func() { m.pop(rand.New(rand.NewPCG(seed, 101))) })
 	all.Go(func() { m.foreign(rand.New(rand.NewPCG(seed, 102))) })
 	m.kill(rand.New(rand.NewPCG(seed, 103)), long)
 	close(m.stop)
 	all.Wait()
-	m.verdict(clients)
+	m.verdict(clients, listeners)
+}
+
+// kinds are what the clients can do.
+var kinds = [8]kind{{qresync: true}, {}, {qresync: true, notify: true}, {condstore: true, process: true},
+	{qresync: true, uidOnly: true}, {notify: true}, {qresync: true, process: true}, {condstore: true}}
+
+// A kind is what a client has asked for.
+type kind struct {
+	condstore bool
+	qresync   bool
+	uidOnly   bool
+	notify    bool
+	process   bool // it has an imapd of its own
 }
 
 // A model is what is known to be true of the account.
 type model struct {
 	t    *testing.T
 	s    *sandbox.Sandbox
-	stop chan struct{}
+	stop chan struct{} // those who write end
+	end  chan struct{} // those who listen end
 
 	mu       sync.Mutex
 	failures int
@@ -78,17 +105,56 @@ type place struct {
 }
 
 func newModel(t *testing.T, seed uint64) *model {
-	m := &model{t: t, s: sandbox.Start(t, "retry=1s"), stop: make(chan struct{}), acked: map[string]bool{}, sum: map[place][32]byte{}, id: map[place]string{},
+	m := &model{t: t, s: sandbox.Start(t, "retry=1s"), stop: make(chan struct{}), end: make(chan struct{}), acked: map[string]bool{}, sum: map[place][32]byte{}, id: map[place]string{},
 		gone: map[place]string{}, validity: map[string]uint64{}, next: map[string]uint64{}, modseq: map[string]uint64{}, count: map[string]int{}}
 	c, err := m.login()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if a, err := c.Do("CREATE Other"); err != nil || a.Kind != "OK" {
-		t.Fatal(a, err)
+	for _, command := range []string{"CREATE Other", "SELECT INBOX", "STORE 1 +FLAGS (" + letters() + ")"} {
+		if a, err := c.Do(command); err != nil || a.Kind != "OK" {
+			t.Fatal(command, a, err)
+		}
 	}
 	return m
+}
+
+// letters are so many keywords that all others have no letter in file names.
+func letters() string {
+	var names []string
+	for i := range 26 {
+		names = append(names, fmt.Sprint("letter", i))
+	}
+	return strings.Join(names, " ")
+}
+
+// process is a connection to an imapd of its own.
+func (m *model) process() (*imapwire.Client, *exec.Cmd, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	defer ours.Close()
+	defer theirs.Close()
+	cmd := exec.Command(filepath.Join(m.s.Bin, "imapd"), "-control", m.s.Env["PEYK_CONTROL"], "-preauth", m.s.Env["PEYK_MAILDIR1"])
+	cmd.Stdin, cmd.Stdout = theirs, theirs
+	if err := cmd.Start(); err != nil {
+		return nil, nil, err
+	}
+	conn, err := net.FileConn(ours)
+	var c *imapwire.Client
+	if err == nil {
+		theirs.Close()
+		c, err = imapwire.New(conn, patience)
+	}
+	if err != nil {
+		cmd.Process.Kill()
+		cmd.Wait()
+		return nil, nil, err
+	}
+	return c, cmd, nil
 }
 
 func (m *model) login() (*imapwire.Client, error) {
@@ -373,7 +439,7 @@ func (m *model) kill(r *rand.Rand, long time.Duration) {
 }
 
 // verdict looks at what is left, when everybody has stopped.
-func (m *model) verdict(clients []*modelClient) {
+func (m *model) verdict(clients []*modelClient, listeners []*listener) {
 	last := &modelClient{m: m, n: 99, r: rand.New(rand.NewPCG(0, 0)), box: "INBOX"}
 	found := map[string]bool{}
 	m.s.Eventually("everything acknowledged is there", func() bool {
@@ -401,6 +467,18 @@ func (m *model) verdict(clients []*modelClient) {
 				m.fail("client %d: %s on UID %d: the flags are %q, want %d", c.n, c.keyword(), uid, last.flags[uid], want)
 			}
 		}
+	}
+	for _, l := range listeners {
+		var missing string
+		defer func() {
+			if missing != "" {
+				m.t.Log(missing, l.who())
+			}
+		}()
+		m.s.Eventually("listener "+strconv.Itoa(l.n)+" knows everything", func() bool {
+			missing = l.misses(last)
+			return missing == ""
+		})
 	}
 	m.t.Logf("%d kept messages of %d are all there; %v", len(m.acked), m.n, m.count)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,19 +17,21 @@ import (
 
 // A modelClient is one IMAP client of the model, with what it was told.
 type modelClient struct {
-	m       *model
-	n       int
-	r       *rand.Rand
-	qresync bool
-	box     string
+	kind
+	m   *model
+	n   int
+	r   *rand.Rand
+	box string
 
 	c       *imapwire.Client
+	cmd     *exec.Cmd         // its imapd, if it has its own
 	view    []uint32          // UIDs by sequence number; 0 where it is not known yet
 	flags   map[uint32]string // of each UID: sorted, one space before each
 	modseqs map[uint32]uint64
 	highest uint64 // HIGHESTMODSEQ
 	cached  string // the mailbox that flags and highest are about
 	running string // the command
+	told    map[place]uint64
 	history []string
 
 	// witness is what this client's own keyword must be on messages of INBOX
@@ -83,23 +86,49 @@ func (c *modelClient) run() {
 	}
 }
 
-func (c *modelClient) connect() error {
-	conn, err := c.m.login()
+func (c *modelClient) connect() (err error) {
+	if c.process {
+		c.c, c.cmd, err = c.m.process()
+	} else {
+		c.c, err = c.m.login()
+	}
 	if err != nil {
 		return err
 	}
-	conn.Each = c.take
-	c.c = conn
+	c.c.Each = c.take
 	c.note("-- connected")
 	c.view = nil
-	if c.qresync {
-		_, err = c.do("ENABLE QRESYNC")
+	for _, command := range c.enabling() {
+		if _, err := c.do(command); err != nil {
+			c.drop()
+			return err
+		}
 	}
-	return err
+	return nil
+}
+
+// enabling are the commands that a client of this kind begins with.
+func (k kind) enabling() (commands []string) {
+	for i, name := range []string{"CONDSTORE", "QRESYNC", "UIDONLY"} {
+		if []bool{k.condstore, k.qresync, k.uidOnly}[i] {
+			commands = append(commands, "ENABLE "+name)
+		}
+	}
+	if k.notify {
+		commands = append(commands, "NOTIFY SET (SELECTED-DELAYED (MessageNew (UID FLAGS) MessageExpunge FlagChange)) (PERSONAL (MessageNew MessageExpunge FlagChange MailboxMetadataChange))")
+	}
+	return commands
 }
 
 func (c *modelClient) drop() {
 	c.c.Close()
+	if c.cmd != nil {
+		if c.r.IntN(2) == 0 {
+			c.cmd.Process.Kill()
+		}
+		c.cmd.Wait()
+		c.cmd = nil
+	}
 	c.note("-- closed")
 }
 
@@ -152,8 +181,10 @@ func (c *modelClient) take(r *imapwire.Response) {
 		c.expunged(int(r.Num))
 	case "VANISHED":
 		c.vanished(r)
-	case "FETCH":
+	case "FETCH", "UIDFETCH":
 		c.fetched(r)
+	case "STATUS":
+		c.status(r)
 	}
 }
 
@@ -215,6 +246,9 @@ func (c *modelClient) vanished(r *imapwire.Response) {
 // unknown returns the index of a message that may have the UID, -1 if there
 // is none.
 func (c *modelClient) unknown(uid uint32) int {
+	if c.uidOnly {
+		return slices.Index(c.view, 0)
+	}
 	at := -1
 	for i, known := range c.view {
 		switch {
@@ -246,8 +280,11 @@ func eachUID(set string, f func(uint32)) {
 
 func (c *modelClient) fetched(r *imapwire.Response) {
 	i := int(r.Num) - 1
-	if i >= len(c.view) {
-		c.fail("FETCH %d of %d", r.Num, len(c.view))
+	if c.uidOnly {
+		i = c.slot(r.Num)
+	}
+	if c.uidOnly != (r.Kind == "UIDFETCH") || i < 0 || i >= len(c.view) {
+		c.fail("%s %d, of %d messages", r.Kind, r.Num, len(c.view))
 		return
 	}
 	if v, ok := r.Item("UID"); ok {
@@ -258,7 +295,11 @@ func (c *modelClient) fetched(r *imapwire.Response) {
 		return
 	}
 	if v, ok := r.Item("MODSEQ"); ok && c.modseqs != nil {
-		c.modseqs[uid] = v.List[0].Num()
+		now := v.List[0].Num()
+		if now < c.modseqs[uid] {
+			c.fail("MODSEQ of UID %d is %d, and was %d", uid, now, c.modseqs[uid])
+		}
+		c.modseqs[uid] = now
 	}
 	if v, ok := r.Item("FLAGS"); ok {
 		c.flags[uid] = flagText(v)
@@ -267,6 +308,20 @@ func (c *modelClient) fetched(r *imapwire.Response) {
 		c.m.learn(c.who(), place{c.box, uid}, []byte(v.Text))
 		c.m.did("bodies compared")
 	}
+}
+
+// slot returns the index of a UID, which may be that of a message of unknown
+// UID: those stand at the end of the view of one who knows no numbers.
+func (c *modelClient) slot(uid uint32) int {
+	if i := slices.Index(c.view, uid); i >= 0 {
+		return i
+	}
+	if n := len(c.view); n > 0 && c.view[n-1] == 0 {
+		known := slices.IndexFunc(c.view, func(u uint32) bool { return u == 0 || u > uid })
+		c.view = slices.Insert(c.view[:n-1], known, uid)
+		return known
+	}
+	return -1
 }
 
 func flagText(v imapwire.Value) string {
@@ -299,6 +354,14 @@ func (c *modelClient) place(i int, uid uint32) {
 // selectBox selects the mailbox and brings the view up to date. With QRESYNC
 // the client tells what it knows, and what it then has must be what is there.
 func (c *modelClient) selectBox() error {
+	if c.notify && c.view != nil {
+		box := c.box
+		c.box = c.cached // what NOTIFY has sent is about this one
+		if _, err := c.do("UNSELECT"); err != nil {
+			return err
+		}
+		c.box = box
+	}
 	c.view = nil
 	nextBefore, modseqBefore := c.m.highest(c.box)
 	validity := c.m.validityOf(c.box)
@@ -347,18 +410,22 @@ func (c *modelClient) pendingFetches(resync bool) (done func()) {
 	}
 	each := c.c.Each
 	c.c.Each = func(r *imapwire.Response) {
-		if r.Kind != "FETCH" {
+		if r.Kind != "FETCH" && r.Kind != "UIDFETCH" {
 			each(r)
 			return
 		}
 		c.note("< " + r.Line())
-		uid, ok := r.Item("UID")
+		v, ok := r.Item("UID")
+		uid := uint32(v.Num())
+		if r.Kind == "UIDFETCH" {
+			uid, ok = r.Num, true
+		}
 		if !ok {
 			c.fail("a FETCH without UID: %q", r.Raw)
 			return
 		}
 		if v, ok := r.Item("FLAGS"); ok {
-			c.flags[uint32(uid.Num())] = flagText(v)
+			c.flags[uid] = flagText(v)
 		}
 	}
 	return func() { c.c.Each = each }
@@ -411,7 +478,7 @@ func (c *modelClient) checkWitness() {
 
 // act does one random thing.
 func (c *modelClient) act() error {
-	switch c.r.IntN(20) {
+	switch c.r.IntN(21) {
 	case 0, 1, 2:
 		return c.append()
 	case 3, 4, 5, 6:
@@ -427,7 +494,9 @@ func (c *modelClient) act() error {
 	case 15, 16:
 		return c.idle()
 	case 17:
-		return c.status()
+		return c.askStatus()
+	case 20:
+		return c.annotate()
 	case 18:
 		if c.r.IntN(3) == 0 {
 			c.box = []string{"INBOX", "INBOX", "Other"}[c.r.IntN(3)]
@@ -497,12 +566,33 @@ func (c *modelClient) mark() error {
 	if c.r.IntN(2) == 0 {
 		want, sign = 0, "-"
 	}
+	had, knew := c.witness[uid]
 	c.witness[uid] = -1
-	a, err := c.do(fmt.Sprintf("UID STORE %d %sFLAGS%s (%s)", uid, sign, []string{"", ".SILENT"}[c.r.IntN(2)], c.keyword()))
-	if err == nil && a.Kind == "OK" {
+	condition, before := "", c.modseqs[uid]
+	if c.condstore && before > 0 {
+		condition = fmt.Sprintf("(UNCHANGEDSINCE %d) ", before)
+	}
+	a, err := c.do(fmt.Sprintf("UID STORE %d %s%sFLAGS%s (%s)", uid, condition, sign, []string{"", ".SILENT"}[c.r.IntN(2)], c.keyword()))
+	switch {
+	case err != nil:
+		return err
+	case a.Code == "MODIFIED" && condition == "":
+		c.fail("MODIFIED where there was no condition")
+	case a.Code == "MODIFIED" && knew:
+		c.witness[uid] = had // nothing was done
+		c.m.did("conditions not met")
+	case a.Code == "MODIFIED":
+	case a.Kind == "OK":
 		c.witness[uid] = want
 		c.m.did("witnesses")
 	}
+	return nil
+}
+
+// annotate changes a comment.
+func (c *modelClient) annotate() error {
+	_, err := c.do(fmt.Sprintf(`SETMETADATA %s (/shared/comment "%d by %d")`, []string{"INBOX", "Other"}[c.r.IntN(2)], c.r.Uint32(), c.n))
+	c.m.did("annotated")
 	return err
 }
 
@@ -552,6 +642,10 @@ func (c *modelClient) fetch() error {
 	if len(c.view) == 0 {
 		return nil
 	}
+	if c.uidOnly {
+		_, err := c.do(fmt.Sprintf("UID FETCH %d (FLAGS BODY.PEEK[])", max(1, c.some())))
+		return err
+	}
 	from := 1 + c.r.IntN(len(c.view))
 	_, err := c.do(fmt.Sprintf("FETCH %d:%d (UID FLAGS BODY.PEEK[])", from, min(len(c.view), from+c.r.IntN(8))))
 	return err
@@ -559,6 +653,10 @@ func (c *modelClient) fetch() error {
 
 func (c *modelClient) search() error {
 	before := len(c.view)
+	if c.uidOnly {
+		_, err := c.do("UID SEARCH ALL")
+		return err
+	}
 	a, err := c.do("SEARCH ALL")
 	if err != nil || a.Kind != "OK" {
 		return err
@@ -600,22 +698,45 @@ func (c *modelClient) idle() error {
 	return err
 }
 
-func (c *modelClient) status() error {
+// askStatus asks about the other mailbox; what it says must not be less than
+// what was told to anybody before.
+func (c *modelClient) askStatus() error {
 	next, modseq := c.m.highest("Other")
 	a, err := c.do("STATUS Other (UIDNEXT UIDVALIDITY HIGHESTMODSEQ)")
 	if err != nil || a.Kind != "OK" {
 		return err
 	}
-	for _, r := range a.Data {
-		if r.Kind != "STATUS" {
-			continue
-		}
-		for _, item := range r.Args[1].List {
-			name := item.List[0].Text
-			c.m.told(c.who(), "Other", name, item.List[1].Num(), map[string]uint64{"UIDNEXT": next, "HIGHESTMODSEQ": modseq}[name])
+	r := a.Data[len(a.Data)-1]
+	for _, old := range a.Data {
+		if old.Kind == "STATUS" && len(old.Args[1].List) == 3 {
+			r = old // of those that NOTIFY sent meanwhile the answer is the last
 		}
 	}
+	if r.Kind != "STATUS" {
+		return nil
+	}
+	for _, item := range r.Args[1].List {
+		name := item.List[0].Text
+		c.m.told(c.who(), "Other", name, item.List[1].Num(), map[string]uint64{"UIDNEXT": next, "HIGHESTMODSEQ": modseq}[name])
+	}
 	return nil
+}
+
+// status checks what STATUS says of another mailbox against what it said to
+// this client before, asked for or not.
+func (c *modelClient) status(r *imapwire.Response) {
+	if c.told == nil {
+		c.told = map[place]uint64{}
+	}
+	box := r.Args[0].Text
+	for _, item := range r.Args[1].List {
+		name, value := item.List[0].Text, item.List[1].Num()
+		at := place{box + " " + name, 0}
+		if (name == "UIDNEXT" || name == "HIGHESTMODSEQ") && value < c.told[at] {
+			c.fail("%s of %s is %d, and was %d", name, box, value, c.told[at])
+		}
+		c.told[at] = value
+	}
 }
 
 // dialTLS is dial over TLS.
