@@ -64,27 +64,32 @@ func (l *letter) decodable(r *request) error {
 		if r.sections[i].binary == notBinary {
 			continue
 		}
-		if _, _, _, err := l.findBinary(&r.sections[i]); err != nil {
+		if _, _, err := l.findBinary(&r.sections[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sendBinary appends a part without its content transfer encoding.
+// A piece of a section that is sent decoded.
+type piece struct {
+	span     mimescan.Span
+	encoding string // "" is sent as it stands
+	header   bool   // of a part whose body is decoded: says so
+}
+
+// sendBinary appends a section without content transfer encodings.
 func (s *session) sendBinary(l *letter, sec *section) error {
-	span, encoding, ok, err := l.findBinary(sec)
+	pieces, ok, err := l.findBinary(sec)
 	if err != nil {
 		return err
 	}
 	if l.data != nil && ok {
-		return s.sendSmallBinary(l, span, encoding, sec)
+		return s.sendSmallBinary(l, pieces, sec)
 	}
 	var size counted
-	if ok {
-		if err := l.decode(&size, span, encoding); err != nil {
-			return stored(err)
-		}
+	if err := l.decode(&size, pieces); err != nil {
+		return stored(err)
 	}
 	s.item(sec.label)
 	s.out = append(s.out, ' ')
@@ -99,7 +104,7 @@ func (s *session) sendBinary(l *letter, sec *section) error {
 		return nil
 	}
 	w := &answerWriter{s: s}
-	err = l.decode(&cutter{w: w, skip: from, left: to - from}, span, encoding)
+	err = l.decode(&cutter{w: w, skip: from, left: to - from}, pieces)
 	if err != nil && !errors.Is(err, errEnough) || w.n != to-from {
 		return &brokenError{errors.Join(err, io.ErrUnexpectedEOF)}
 	}
@@ -107,9 +112,9 @@ func (s *session) sendBinary(l *letter, sec *section) error {
 }
 
 // sendSmallBinary is sendBinary for a message in memory.
-func (s *session) sendSmallBinary(l *letter, span mimescan.Span, encoding string, sec *section) error {
+func (s *session) sendSmallBinary(l *letter, pieces []piece, sec *section) error {
 	var data bytes.Buffer
-	if err := l.decode(&data, span, encoding); err != nil {
+	if err := l.decode(&data, pieces); err != nil {
 		return stored(err)
 	}
 	s.item(sec.label)
@@ -128,43 +133,104 @@ func (s *session) sendSmallBinary(l *letter, span mimescan.Span, encoding string
 	return nil
 }
 
-// findBinary returns the place of a part and its encoding. A multipart and a
-// message have none (RFC 2045 §6.4), and neither has the whole message.
-func (l *letter) findBinary(sec *section) (span mimescan.Span, encoding string, ok bool, err error) {
-	if len(sec.Part) == 0 {
-		return mimescan.Span{End: l.size}, "", true, nil
-	}
+// findBinary returns what a section is made of. A multipart, a message in a
+// message and the whole message have no encoding of their own (RFC 2045 §6.4),
+// but their parts have: all that can be decoded is (RFC 3516 §4.2, §4.3).
+func (l *letter) findBinary(sec *section) (pieces []piece, ok bool, err error) {
 	root, err := l.structure()
 	if err != nil {
-		return span, "", false, stored(err)
+		return nil, false, stored(err)
 	}
 	part := root.Find(sec.Part)
-	if part == nil {
-		return span, "", false, nil
+	switch {
+	case part == nil:
+		return nil, false, nil
+	case len(sec.Part) == 0:
+		return decodedParts(root, mimescan.Span{End: l.size}), true, nil
+	case part.Multipart() || part.Message():
+		return decodedParts(part, part.Body), true, nil
 	}
-	if part.Multipart() || part.Message() {
-		return part.Body, "", true, nil
+	encoding, known := decoding(part)
+	if !known {
+		return nil, false, no(codeUnknownCTE, "cannot decode the content transfer encoding of this part")
 	}
-	switch encoding = strings.ToLower(part.Encoding); encoding {
-	case "base64", "quoted-printable":
-		return part.Body, encoding, true, nil
-	case "", "7bit", "8bit", "binary":
-		return part.Body, "", true, nil
-	}
-	return span, "", false, no(codeUnknownCTE, "cannot decode the content transfer encoding of this part")
+	return []piece{{span: part.Body, encoding: encoding}}, true, nil
 }
 
-// decode writes a part without its encoding.
-func (l *letter) decode(w io.Writer, span mimescan.Span, encoding string) error {
-	wire := &wireReader{r: l.r, at: span.Start, end: span.End}
-	if encoding == "" {
+// decoding returns the encoding that must be undone, "" for none.
+func decoding(p *mimescan.Part) (encoding string, known bool) {
+	switch encoding = strings.ToLower(p.Encoding); encoding {
+	case "base64", "quoted-printable":
+		return encoding, true
+	case "", "7bit", "8bit", "binary":
+		return "", true
+	}
+	return "", false
+}
+
+// decodedParts cuts a span into the parts in it that are decoded and what is
+// between them. A part whose encoding is not known, or whose header is too
+// long to be changed, stays as it is, and says so.
+func decodedParts(p *mimescan.Part, span mimescan.Span) (pieces []piece) {
+	at := span.Start
+	eachLeaf(p, func(p *mimescan.Part) error {
+		encoding, _ := decoding(p)
+		if encoding == "" || p.Header.Len() > mimescan.MaxHeader {
+			return nil
+		}
+		pieces = append(pieces, piece{span: mimescan.Span{Start: at, End: p.Header.Start}},
+			piece{span: p.Header, header: true}, piece{span: p.Body, encoding: encoding})
+		at = p.Body.End
+		return nil
+	})
+	return append(pieces, piece{span: mimescan.Span{Start: at, End: span.End}})
+}
+
+// decode writes pieces without their encodings.
+func (l *letter) decode(w io.Writer, pieces []piece) error {
+	for _, p := range pieces {
+		if err := l.decodePiece(w, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *letter) decodePiece(w io.Writer, p piece) error {
+	if p.header {
+		header, err := headerWith("binary", l.r, p.span)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(mimescan.AppendWire(nil, header, false))
+		return err
+	}
+	wire := &wireReader{r: l.r, at: p.span.Start, end: p.span.End}
+	if p.encoding == "" {
 		_, err := io.Copy(w, wire)
 		return err
 	}
 	var text mailtext.Reader
-	text.Reset(wire, mailtext.Part{Encoding: encoding})
+	text.Reset(wire, mailtext.Part{Encoding: p.encoding})
 	_, err := io.Copy(w, &text)
 	return err
+}
+
+// headerWith reads a header, with its end, and gives it another content
+// transfer encoding.
+func headerWith(encoding string, r io.ReaderAt, span mimescan.Span) ([]byte, error) {
+	header := make([]byte, span.Len())
+	if _, err := r.ReadAt(header, span.Start); err != nil && err != io.EOF {
+		return nil, err
+	}
+	var out []byte
+	mimescan.RawFields(header, func(name, field []byte) bool {
+		if !strings.EqualFold(string(name), "Content-Transfer-Encoding") {
+			out = append(out, field...)
+		}
+		return true
+	})
+	return append(out, "Content-Transfer-Encoding: "+encoding+"\r\n\r\n"...), nil
 }
 
 // counted counts octets.
@@ -249,7 +315,10 @@ func encodeBinary(w io.Writer, r *os.File, size int64) error {
 		return stored(err)
 	}
 	from := int64(0)
-	err = eachBinary(root, func(p *mimescan.Part) error {
+	err = eachLeaf(root, func(p *mimescan.Part) error {
+		if !strings.EqualFold(p.Encoding, "binary") {
+			return nil
+		}
 		if err := copySpan(w, r, mimescan.Span{Start: from, End: p.Header.Start}); err != nil {
 			return err
 		}
@@ -262,14 +331,14 @@ func encodeBinary(w io.Writer, r *os.File, size int64) error {
 	return err
 }
 
-// eachBinary calls f with the binary parts, in order.
-func eachBinary(p *mimescan.Part, f func(*mimescan.Part) error) error {
+// eachLeaf calls f with the parts that hold no others, in order.
+func eachLeaf(p *mimescan.Part, f func(*mimescan.Part) error) error {
 	for _, child := range p.Parts {
-		if err := eachBinary(child, f); err != nil {
+		if err := eachLeaf(child, f); err != nil {
 			return err
 		}
 	}
-	if len(p.Parts) > 0 || p.Multipart() || !strings.EqualFold(p.Encoding, "binary") {
+	if len(p.Parts) > 0 || p.Multipart() {
 		return nil
 	}
 	return f(p)
@@ -285,18 +354,10 @@ func encodePart(w io.Writer, r io.ReaderAt, p *mimescan.Part) error {
 	if p.Header.Len() > mimescan.MaxHeader {
 		return no(codeUnknownCTE, "cannot encode a binary part with so long a header")
 	}
-	header := make([]byte, p.Header.Len())
-	if _, err := r.ReadAt(header, p.Header.Start); err != nil && err != io.EOF {
+	out, err := headerWith("base64", r, p.Header)
+	if err != nil {
 		return stored(err)
 	}
-	var out []byte
-	mimescan.RawFields(header, func(name, field []byte) bool {
-		if !strings.EqualFold(string(name), "Content-Transfer-Encoding") {
-			out = append(out, field...)
-		}
-		return true
-	})
-	out = append(out, "Content-Transfer-Encoding: base64\r\n\r\n"...)
 	if _, err := w.Write(out); err != nil {
 		return err
 	}
