@@ -275,7 +275,9 @@ func (m *matcher) textTest(k *key) test {
 	case keyHeader:
 		m.inHead = true
 		needle := []byte(casemap.Fold(k.text))
-		return m.headerTest(k.name, func(header []byte) bool { return m.header.has(header, k.name, needle) })
+		return m.headerTest(k.name, func(header []byte) bool {
+			return m.header.has(header, k.name, needle) || k.address && m.header.hasAddress(header, k.name, needle)
+		})
 	case keySentSince:
 		m.inHead = true
 		return m.headerTest("Date", func(header []byte) bool { return sentBetween(header, k.day, time.Time{}) })

@@ -14,15 +14,16 @@ const maxKeys = 2000
 
 // A key is one search key (RFC 9051 §6.4.4), as the client wrote it.
 type key struct {
-	op    keyOp
-	keys  []*key      // of AND, OR, NOT
-	set   imap.SeqSet // of message numbers or UIDs
-	text  string      // what is looked for, or a keyword
-	name  string      // of the header field
-	n     int64       // octets, or seconds
-	day   time.Time
-	flag  mailbox.Flags
-	fuzzy bool // the text need only be like it (RFC 6203)
+	op      keyOp
+	keys    []*key      // of AND, OR, NOT
+	set     imap.SeqSet // of message numbers or UIDs
+	text    string      // what is looked for, or a keyword
+	name    string      // of the header field
+	n       int64       // octets, or seconds
+	day     time.Time
+	flag    mailbox.Flags
+	fuzzy   bool // the text need only be like it (RFC 6203)
+	address bool // of the addresses of a field, also as ENVELOPE has them
 }
 
 // keyOp says what a key asks. Keys that cost less come first.
@@ -178,7 +179,9 @@ func (p *parser) keywordKey(without bool) (*key, error) {
 func (p *parser) textKey(q *query, word string) (*key, error) {
 	k := &key{op: keyHeader, name: word}
 	switch word {
-	case "BCC", "CC", "FROM", "SUBJECT", "TO":
+	case "BCC", "CC", "FROM", "TO":
+		k.address = true
+	case "SUBJECT":
 	case "BODY":
 		k.op = keyBody
 	case "TEXT":

@@ -4,6 +4,15 @@ package mimescan
 // (RFC 3501 §7.4.2): a group's name stands in Mailbox, without a Domain.
 type Address struct{ Name, Mailbox, Domain string }
 
+// Addresses calls f with the addresses of the value of an address field.
+func Addresses(value []byte, f func(Address)) {
+	addressList(Unfold(value), func(a address) {
+		if a.group == 0 {
+			f(Address{a.name, a.mailbox, a.domain})
+		}
+	})
+}
+
 // FirstAddress returns the first entry of the value of an address field.
 func FirstAddress(value []byte) (first Address, ok bool) {
 	x := &lexer{s: Unfold(value)}
