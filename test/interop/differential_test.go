@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,6 +162,8 @@ func (d *duel) compare(seed uint64, done []string, ours, theirs *side, a, b outc
 		diff := difference{command: done[len(done)-1], key: k, ours: a[k], theirs: b[k], a: a, b: b}
 		diff.header, diff.text = ours.headerOf(k), texts[1]
 		if isFound(k) {
+			diff.sorted = sortedBy(ours, theirs, diff.command)
+			diff.field = ours.sortFields(diff.command)
 			diff.search = whyFound(ours, theirs, diff.command)
 			diff.odd = ours.odd(strings.HasPrefix(diff.command, "UID "))
 		}
@@ -178,6 +181,49 @@ func (d *duel) compare(seed uint64, done []string, ours, theirs *side, a, b outc
 		d.failures++
 	}
 	return goOn
+}
+
+var returning = regexp.MustCompile(`RETURN \([A-Z ]*\) `)
+
+// sortedBy is the whole list of a SORT that has returned some of it.
+func sortedBy(ours, theirs *side, command string) (lists [2]string) {
+	plain := returning.ReplaceAllString(command, "")
+	if plain == command || !strings.Contains(command, "SORT ") {
+		return lists
+	}
+	for i, s := range []*side{ours, theirs} {
+		if o, err := s.do(plain); err == nil {
+			lists[i] = o["SORT"]
+		}
+	}
+	return lists
+}
+
+var firstCriterion = regexp.MustCompile(`^(?:UID )?SORT (?:RETURN \([A-Z ]*\) )?\((?:REVERSE )?(SUBJECT|FROM|TO|CC)\b`)
+
+// sortFields are the fields that a SORT looks at first, if they are text.
+func (s *side) sortFields(command string) map[string]string {
+	name := firstCriterion.FindStringSubmatch(command)
+	if name == nil {
+		return nil
+	}
+	a, err := s.Do("FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (" + name[1] + ")])")
+	if err != nil {
+		return nil
+	}
+	fields := map[string]string{}
+	for _, r := range a.Data {
+		number := fmt.Sprint(r.Num)
+		if uid, ok := r.Item("UID"); ok && strings.HasPrefix(command, "UID ") {
+			number = uid.String()
+		}
+		for _, item := range r.Items {
+			if strings.HasPrefix(item.Name, "BODY[") {
+				fields[number] = fmt.Sprintf("%q", item.Value.Text)
+			}
+		}
+	}
+	return fields
 }
 
 // headerOf is the header of the message that a difference is about.

@@ -71,7 +71,10 @@ func (s *side) take(o outcome, r *imapwire.Response) {
 		o["SEARCH"] = found(r.Args)
 	case "ESEARCH":
 		s.esearch(o, r)
-	case "THREAD", "SORT":
+	case "THREAD":
+		list := imapwire.Value{Kind: imapwire.List, List: r.Args}.String()
+		o[r.Kind] = list[1 : len(list)-1]
+	case "SORT":
 		o[r.Kind] = join(r.Args)
 	case "FLAGS":
 		o["FLAGS"] = flagSet(r.Args[0])
