@@ -108,11 +108,7 @@ func (s *session) moved(dst *mailbox.Folder, uids []uint32, do func([]uint32, *m
 	}
 	s.count.moved += len(from)
 	s.made(dst, to...)
-	snap, err := dst.RefreshReadOnly(s.ctx)
-	if err != nil {
-		return copied{}, stored(err)
-	}
-	return copied{snap.UIDValidity, from, to}, nil
+	return copied{dst.UIDValidity(), from, to}, nil // nothing that can fail: it is done
 }
 
 // copied is what COPYUID tells.

@@ -51,15 +51,16 @@ func (s *session) create(p *parser) (reply, error) {
 	return s.created(pl)
 }
 
-// created answers CREATE with the new mailbox's id (RFC 8474 §4.1).
+// created answers CREATE with the new mailbox's id (RFC 8474 §4.1), or without
+// it: the mailbox is there.
 func (s *session) created(pl place) (reply, error) {
 	f, err := pl.account.Folder(pl.folder)
 	if err != nil {
-		return reply{}, stored(err)
+		return reply{}, nil
 	}
 	defer f.Close()
 	if _, err := f.RefreshReadOnly(s.ctx); err != nil {
-		return reply{}, stored(err)
+		return reply{}, nil
 	}
 	return reply{code: "MAILBOXID (" + objectID(f) + ")"}, nil
 }
