@@ -28,7 +28,8 @@ func unflushed(calls []supervise.Call) (all []string) {
 					delete(name, message)
 				}
 			}
-		case id == "":
+		case id == "": // no message after all, such as maildirsize
+			delete(content, messageName.FindString(filepath.Base(c.From)))
 		case strings.Contains(c.Name, "write"):
 			content[id] = true
 		case strings.HasPrefix(c.Name, "rename"), strings.HasPrefix(c.Name, "link"):

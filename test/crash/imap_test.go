@@ -141,9 +141,7 @@ func (p imapPath) try(r *run, right any) {
 	if err != nil && !r.killed() {
 		r.problem("the session ended: %v", err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
-		r.problem("the answer took %v", took)
-	}
+	r.prompt("the answer", start)
 	p.falseNews(r, answer)
 	for _, command := range p.after {
 		if err == nil {
@@ -218,9 +216,7 @@ func (p imapPath) anew(r *run) {
 	if !s.end() {
 		r.problem("the new imapd does not end")
 	}
-	if took := time.Since(start); took > 5*time.Second {
-		r.problem("a new imapd took %v", took)
-	}
+	r.prompt("a new imapd", start)
 }
 
 // judge compares the account with what it may be.
