@@ -95,7 +95,7 @@ func (r *Runner) inject(m *message, s Settings, kind string, about []*target) er
 	}
 	err = w.Commit()
 	if errors.Is(err, commit.ErrTaken) { // we have it in the queue: another one would be a second report
-		m.log.Event(eventlog.Trouble, "reason", "a report may not outlive a power cut", "report", id, "error", err)
+		m.log.Event(eventlog.Trouble, "reason", "a report may not outlive a power cut", "error", err)
 	} else if err != nil {
 		return fmt.Errorf("cannot queue a report: %w", status.Of(err))
 	}
