@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -253,7 +254,29 @@ func (f *Folder) appendTo(file *os.File, lock *dotlock, lines []byte) error {
 	if !lock.held() {
 		return temporary("cannot lock the folder", lock.path, ErrLocked)
 	}
-	return f.host.o.Disk.Append(file, lines)
+	err := f.host.o.Disk.Append(file, lines)
+	if err != nil {
+		cutTorn(file, int64(len(lines)))
+	}
+	return err
+}
+
+// cutTorn takes away the half line that an append of so many octets has left,
+// as on a full disk: whoever finds one later must fear that UIDs are lost, and
+// change the UIDVALIDITY. Whole lines stay, as somebody may have read them.
+func cutTorn(file *os.File, octets int64) {
+	info, err := file.Stat()
+	if err != nil {
+		return
+	}
+	start := max(0, info.Size()-octets)
+	tail := make([]byte, info.Size()-start)
+	if _, err := file.ReadAt(tail, start); err != nil {
+		return
+	}
+	if end := bytes.LastIndexByte(tail, '\n') + 1; end > 0 && end < len(tail) {
+		file.Truncate(start + int64(end))
+	}
 }
 
 // rewriteUIDs replaces the uidlist by one that has a line for each message,

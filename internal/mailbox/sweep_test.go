@@ -75,3 +75,24 @@ func TestSweepRemovesWhatACrashLeft(t *testing.T) {
 	exist(false, junk)
 	exist(true, stay)
 }
+
+// Of an append that was cut short the half line goes, and nothing else.
+func TestCutTorn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), uidlistName)
+	for text, want := range map[string]string{
+		"3 V1 N5\n1 :a\n2 :b\n3 :": "3 V1 N5\n1 :a\n2 :b\n",
+		"3 V1 N5\n1 :a\n2 ":        "3 V1 N5\n1 :a\n",
+		"3 V1 N5\n1 :a\n2 :b\n":    "3 V1 N5\n1 :a\n2 :b\n",
+	} {
+		os.WriteFile(path, []byte(text), 0o600)
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cutTorn(file, int64(len("2 :b\n3 :c\n")))
+		file.Close()
+		if got, _ := os.ReadFile(path); string(got) != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
