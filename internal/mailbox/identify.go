@@ -242,7 +242,7 @@ func (m *Message) wire() int64 {
 
 // appendLines appends to the uidlist, durably.
 func (f *Folder) appendLines(lock *dotlock, lines []byte) error {
-	file, err := openPlain(f.path(uidlistName), unix.O_WRONLY|unix.O_APPEND|unix.O_NOFOLLOW, 0)
+	file, err := openPlain(f.path(uidlistName), unix.O_RDWR|unix.O_APPEND|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}
