@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/big"
 	"net"
@@ -297,17 +296,6 @@ func (w *world) tcpPair() (net.Conn, *os.File) {
 // command is a program, with its configuration.
 func (w *world) command(program string, args ...string) *exec.Cmd {
 	return exec.Command(w.bin+"/"+program, append([]string{"-control", w.control}, args...)...)
-}
-
-// plain runs a program without supervision, to its end.
-func (w *world) plain(stdin io.Reader, program string, args ...string) (string, error) {
-	cmd := w.command(program, args...)
-	cmd.Stdin = stdin
-	log := w.logFile()
-	defer log.Close()
-	cmd.Stderr = log
-	out, err := cmd.Output()
-	return string(out), err
 }
 
 // age makes everything below a directory look 40 hours older, for sweepers
