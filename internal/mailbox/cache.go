@@ -50,11 +50,14 @@ func (f *Folder) cacheFile(name, ext string) string {
 	return filepath.Join(f.host.o.CacheDir, fmt.Sprintf("%x", sha256.Sum256([]byte(f.dir)))[:32]+ext)
 }
 
+// maxCache bounds the file: that of five million messages.
+const maxCache = 1 << 30
+
 // readState reads the cache and what the log adds to it. It is not ok when
 // something may be missing from them; what there is of the cache is returned
 // even then.
 func (f *Folder) readState(l *changeLog) (c *cached, size int64, ok bool) {
-	raw, err := os.ReadFile(f.cachePath())
+	raw, err := readRegular(f.cachePath(), maxCache)
 	if err == nil {
 		if c, err = decodeCache(raw); err != nil {
 			f.host.trouble("folder cache is broken, the folder is read anew", f.cachePath(), err)

@@ -163,15 +163,11 @@ func (h *Host) linkInto(d *drop, w written) error {
 
 // copyFile makes final, below dir, a durable copy of a message, with its time.
 func (h *Host) copyFile(from, dir, final string) error {
-	src, err := os.Open(from)
+	src, info, err := openRegular(from)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	info, err := src.Stat()
-	if err != nil {
-		return err
-	}
 	file, err := h.create(dir + "/tmp/" + filepath.Base(final))
 	if err != nil {
 		return err

@@ -162,8 +162,8 @@ func (l *locker) dead(path, protects string, info os.FileInfo) bool {
 // owner returns the process that wrote the lock, 0 when it is of another host
 // or does not say.
 func (l *locker) owner(path string) int {
-	text, err := os.ReadFile(path)
-	if err != nil || len(text) > 512 {
+	text, err := readRegular(path, 512)
+	if err != nil {
 		return 0
 	}
 	pid, host, ok := strings.Cut(strings.TrimSpace(string(text)), ":")

@@ -103,7 +103,7 @@ func (f *Folder) catchUp(s *scan, fresh []found) ([]found, error) {
 
 func brokenUIDs(file *os.File) bool {
 	var u uidReader
-	if _, err := u.readLines(file); err != nil {
+	if _, err := u.readFile(file); err != nil {
 		return false
 	}
 	_, err := u.header()
@@ -242,7 +242,7 @@ func (m *Message) wire() int64 {
 
 // appendLines appends to the uidlist, durably.
 func (f *Folder) appendLines(lock *dotlock, lines []byte) error {
-	file, err := openPlain(f.path(uidlistName), unix.O_RDWR|unix.O_APPEND|unix.O_NOFOLLOW, 0)
+	file, err := openPlain(f.path(uidlistName), unix.O_RDWR|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
@@ -318,7 +318,7 @@ func (f *Folder) oldLines() (*uidReader, error) {
 		return u, err
 	}
 	defer file.Close()
-	if _, err := u.readLines(file); err != nil {
+	if _, err := u.readFile(file); err != nil {
 		return nil, err
 	}
 	if _, err := u.header(); err != nil {

@@ -3,7 +3,6 @@ package mailbox
 import (
 	"bytes"
 	"io"
-	"os"
 	"sync"
 )
 
@@ -83,7 +82,7 @@ func inParallel(n int, do func(i int)) {
 // measure reads a file for its sizes on disk and on the wire.
 func (h *Host) measure(path string) (size, wire int64, err error) {
 	h.count.fileReads.Add(1)
-	file, err := os.Open(path)
+	file, _, err := openRegular(path)
 	if err != nil {
 		return 0, 0, err
 	}

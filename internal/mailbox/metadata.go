@@ -242,7 +242,7 @@ func tooMuch(all []MetaEntry) bool {
 // copyMetadata copies what is known of one folder to another
 // (RFC 5464 §4.1, for INBOX that is renamed).
 func (a *Account) copyMetadata(from, to *Folder) error {
-	text, err := os.ReadFile(from.path(metadataName))
+	text, err := readRegular(from.path(metadataName), maxMetaFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -145,15 +145,11 @@ func (h *Host) usage(root string, q Quota) (u usage, fresh bool, err error) {
 }
 
 func readMaildirsize(path string) (text string, at time.Time, err error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	file, info, err := openRegular(path)
 	if err != nil {
 		return "", at, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return "", at, err
-	}
 	raw, err := io.ReadAll(io.LimitReader(file, maxMaildirsize+1))
 	return string(raw), info.ModTime(), err
 }

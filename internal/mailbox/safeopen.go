@@ -1,6 +1,8 @@
 package mailbox
 
 import (
+	"errors"
+	"io"
 	"os"
 	"strings"
 
@@ -55,6 +57,47 @@ func openEach(root int, rel string) (int, error) {
 		dir = fd
 	}
 	return dir, nil
+}
+
+// openRegular opens a file for reading that must be a plain one: no symbolic
+// link, which may lead out of the mailbox, and no pipe, which may wait for
+// ever.
+func openRegular(path string) (*os.File, os.FileInfo, error) {
+	file, err := openPlain(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
+// readRegular reads such a file, if it is not longer than limit.
+func readRegular(path string, limit int64) ([]byte, error) {
+	file, info, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readWhole(file, info, limit)
+}
+
+func readWhole(file *os.File, info os.FileInfo, limit int64) ([]byte, error) {
+	if info.Size() > limit {
+		return nil, &os.PathError{Op: "read", Path: file.Name(), Err: unix.EFBIG}
+	}
+	text := make([]byte, info.Size())
+	n, err := io.ReadFull(file, text)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	return text[:n], nil
 }
 
 // openPlain is os.OpenFile for a file of our own, without the system calls by

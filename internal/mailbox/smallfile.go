@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 
@@ -38,7 +37,7 @@ func stampFile(path string) (fileStamp, error) {
 // empty; any other that cannot be read whole is an error, never empty: what
 // is written over it next would take its contents away.
 func readSmall(path string, limit int64) (text []byte, is fileStamp, err error) {
-	file, err := openPlain(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	file, info, err := openRegular(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, is, nil
 	}
@@ -50,9 +49,6 @@ func readSmall(path string, limit int64) (text []byte, is fileStamp, err error) 
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		return nil, is, os.NewSyscallError("fstat", err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > limit {
-		return nil, is, &fs.PathError{Op: "read", Path: path, Err: unix.EFBIG}
-	}
-	text, err = io.ReadAll(io.LimitReader(file, limit))
+	text, err = readWhole(file, info, limit)
 	return text, fileStampOf(&st), err
 }

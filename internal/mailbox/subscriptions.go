@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"peyk/internal/status"
 )
 
 // subscriptionsName is Dovecot's list of subscribed folders, one a line, in
@@ -101,17 +103,10 @@ func (a *Account) Subscribed() ([]string, error) {
 
 func (a *Account) readSubscriptions() (s subscriptions, err error) {
 	path := filepath.Join(a.root, subscriptionsName)
-	info, err := os.Stat(path)
+	text, err := readRegular(path, maxSubscriptions)
 	if os.IsNotExist(err) {
 		return subscriptions{lines: []string{Inbox}}, nil
 	}
-	if err == nil && info.Size() > maxSubscriptions {
-		err = os.ErrInvalid
-	}
-	if err != nil {
-		return s, temporary("cannot read the subscriptions", path, err)
-	}
-	text, err := os.ReadFile(path)
 	if err != nil {
 		return s, temporary("cannot read the subscriptions", path, err)
 	}
@@ -154,6 +149,10 @@ func (a *Account) changeSubscriptions(change func(s *subscriptions) bool) error 
 	if err != nil || !change(&s) {
 		return err
 	}
-	err = a.host.o.Disk.ReplaceFile(path, s.format(), 0o600)
+	text := s.format()
+	if len(text) > maxSubscriptions { // it could not be read again
+		return status.New(552, "5.3.4", "cannot keep so many subscriptions").Because(path, ErrLimit)
+	}
+	err = a.host.o.Disk.ReplaceFile(path, text, 0o600)
 	return temporary("cannot save the subscriptions", path, err)
 }

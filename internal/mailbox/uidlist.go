@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -18,6 +19,10 @@ import (
 // A line is appended when a message gets its UID; the file is written anew
 // when many of its lines are of messages that are gone.
 const uidlistName = "dovecot-uidlist"
+
+// maxUidlist bounds the file: that of more than ten million messages. A larger
+// one is broken.
+const maxUidlist = 1 << 30
 
 // maxUID is the last UID; Dovecot keeps the one above for itself.
 const maxUID = 1<<32 - 2
@@ -174,6 +179,16 @@ type uidReader struct {
 	unsynced bool   // and that was never durable
 	version1 bool
 	last     uint32
+}
+
+// readFile is readLines for the rest of a uidlist. One that is too large has
+// no lines.
+func (u *uidReader) readFile(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil || info.Size() > maxUidlist {
+		return 0, err
+	}
+	return u.readLines(file)
 }
 
 // readLines takes all of r, and returns how many octets it has used. A last

@@ -41,7 +41,7 @@ func (u *uidState) raise(uid uint32) {
 // openUIDs opens the uidlist and says whether it is still the one that we
 // read; nil and no error when there is none.
 func (f *Folder) openUIDs() (file *os.File, st *unix.Stat_t, err error) {
-	file, err = openPlain(f.path(uidlistName), unix.O_RDONLY|unix.O_NOFOLLOW, 0)
+	file, err = openPlain(f.path(uidlistName), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}
@@ -49,7 +49,10 @@ func (f *Folder) openUIDs() (file *os.File, st *unix.Stat_t, err error) {
 		return nil, nil, err
 	}
 	st = new(unix.Stat_t)
-	if err := unix.Fstat(int(file.Fd()), st); err != nil {
+	if err = unix.Fstat(int(file.Fd()), st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = &os.PathError{Op: "open", Path: file.Name(), Err: errors.New("not a regular file")}
+	}
+	if err != nil {
 		file.Close()
 		return nil, nil, err
 	}
@@ -68,7 +71,7 @@ func (f *Folder) readUIDs(s *scan) (fresh bool, err error) {
 		return false, nil
 	}
 	defer file.Close()
-	if f.ids.read && f.ids.same(st) && st.Size >= f.ids.size {
+	if f.ids.read && f.ids.same(st) && st.Size >= f.ids.size && st.Size <= maxUidlist {
 		if st.Size == f.ids.size {
 			return false, nil
 		}
@@ -87,7 +90,7 @@ func (f *Folder) readTail(file *os.File, s *scan) (ok, fresh bool, err error) {
 	if _, err := file.Seek(f.ids.size, io.SeekStart); err != nil {
 		return false, false, err
 	}
-	n, err := u.readLines(file)
+	n, err := u.readFile(file)
 	if err != nil {
 		return false, false, err
 	}
@@ -155,7 +158,7 @@ func (f *Folder) readAll(file *os.File, st *unix.Stat_t, s *scan) error {
 		return err
 	}
 	var u uidReader
-	n, err := u.readLines(file)
+	n, err := u.readFile(file)
 	if err != nil {
 		return err
 	}

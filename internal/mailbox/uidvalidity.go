@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // uidvalidityName holds the last UIDVALIDITY that an account gave out, as
@@ -35,7 +37,7 @@ func (a *Account) nextUIDValidity(ctx context.Context) (uint32, error) {
 }
 
 func readUIDValidity(path string) (uint32, error) {
-	text, err := os.ReadFile(path)
+	text, err := readRegular(path, 64)
 	if os.IsNotExist(err) {
 		return 0, nil
 	}
@@ -55,7 +57,7 @@ func (a *Account) moveMarker(path string, last, next uint32) error {
 	if !os.IsNotExist(err) {
 		return err
 	}
-	f, err := os.OpenFile(marker, os.O_CREATE|os.O_WRONLY, 0o400)
+	f, err := os.OpenFile(marker, os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o400)
 	if err != nil {
 		return err
 	}
