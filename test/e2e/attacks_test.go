@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -11,12 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"peyk/internal/commit"
+	"peyk/internal/mailbox"
 	"peyk/test/imapwire"
 	"peyk/test/sandbox"
 )
@@ -135,6 +139,41 @@ func (a *arena) folder(messages ...string) (*imapwire.Client, string) {
 	return c, dir
 }
 
+// large chooses between what each run of the tests can afford and the size that
+// an attack is meant to have, which PEYK_LARGE asks for.
+func large(small, whole int) int {
+	if os.Getenv("PEYK_LARGE") == "" {
+		return small
+	}
+	return whole
+}
+
+// costs tells what something took, and what imapd's size is then at most.
+func (a *arena) costs(what string, f func()) {
+	a.Helper()
+	start := time.Now()
+	a.soon(f)
+	a.Logf("%s: %v, imapd at most %d MB", what, time.Since(start).Round(time.Millisecond), a.peak("imapd")/1024)
+}
+
+// anyOf is a search for any of n texts, as a tree, since keys may be nested a
+// hundred deep only.
+func anyOf(from, n int) string {
+	if n == 1 {
+		return fmt.Sprintf("TEXT zz%d", from)
+	}
+	return "OR " + anyOf(from, n/2) + " " + anyOf(from+n/2, n-n/2)
+}
+
+// depth is how deep a structure is nested.
+func depth(v imapwire.Value) int {
+	most := 0
+	for _, inner := range v.List {
+		most = max(most, depth(inner))
+	}
+	return most + 1
+}
+
 // item fetches one item of the first message.
 func (a *arena) item(c *imapwire.Client, item, name string) imapwire.Value {
 	a.Helper()
@@ -177,7 +216,7 @@ func (a *arena) soon(f func()) {
 	a.Helper()
 	start := time.Now()
 	f()
-	if took := time.Since(start); took > 30*time.Second {
+	if took := time.Since(start); took > time.Duration(large(30, 300))*time.Second {
 		a.Errorf("took %v", took)
 	}
 }
@@ -339,35 +378,55 @@ var attacksOnSyntax = []attack{
 	}},
 	{"76 a search that costs much leaves others their turn", func(a *arena) {
 		body := strings.Repeat("the quick brown fox jumps over the lazy dog\n", 100)
-		texts := make([]string, 300)
+		texts := make([]string, large(300, 10_000))
 		for i := range texts {
 			texts[i] = fmt.Sprintf("Subject: %d\n\n%s", i, body)
 		}
 		c, _ := a.folder(texts...)
-		keys := ""
-		for i := range 60 {
-			keys += fmt.Sprintf("OR TEXT zz%d ", i)
-		}
+		a.want(c, "SEARCH "+strings.Repeat("NOT ", 1000)+"TEXT zz", "BAD")
 		other := a.login()
-		tag, _ := c.Send("SEARCH " + keys + "TEXT none")
-		a.soon(func() {
-			for range 20 {
+		tag, _ := c.Send("SEARCH " + anyOf(0, large(60, 1000)))
+		ended := make(chan error, 1)
+		go func() {
+			answer, err := c.Finish(tag)
+			if err == nil && answer.Kind != "OK" && answer.Code != "LIMIT" {
+				err = fmt.Errorf("%s [%s] %s", answer.Kind, answer.Code, answer.Text)
+			}
+			ended <- err
+		}()
+		var waits []time.Duration
+		a.costs("the search", func() {
+			for n := 0; ; n++ {
+				select {
+				case err := <-ended:
+					if err != nil {
+						a.Errorf("the search: %v", err)
+					}
+					if n >= 20 {
+						return
+					}
+					ended <- nil
+				default:
+				}
+				start := time.Now()
 				a.want(other, "NOOP", "OK")
+				waits = append(waits, time.Since(start))
 			}
 		})
-		if answer, err := c.Finish(tag); err != nil || answer.Kind == "BYE" {
-			a.Errorf("the search: %v", err)
-		}
+		slices.Sort(waits)
+		a.Logf("%d times NOOP meanwhile: median %v, 99 of 100 below %v", len(waits), waits[len(waits)/2], waits[len(waits)*99/100])
 	}},
 	{"77 one thread of thousands, and a cycle", func(a *arena) {
 		texts := []string{"Message-ID: <a@x>\nReferences: <b@x>\n\n", "Message-ID: <b@x>\nReferences: <a@x>\n\n", "Message-ID: <c@x>\nReferences: <c@x>\n\n"}
-		for i := range 3000 {
+		for i := range large(3000, 100_000) {
 			texts = append(texts, fmt.Sprintf("Message-ID: <%d@x>\nReferences: <%d@x>\nSubject: Re: re\n\n", i+1, i))
 		}
 		c, _ := a.folder(texts...)
-		a.soon(func() { a.want(c, "THREAD REFERENCES UTF-8 ALL", "OK", "BAD") })
-		a.soon(func() { a.want(c, "THREAD ORDEREDSUBJECT UTF-8 ALL", "OK", "BAD") })
-		a.soon(func() { a.want(c, "SORT (SUBJECT) UTF-8 ALL", "OK", "BAD") })
+		a.costs("THREAD REFERENCES, cold", func() { a.want(c, "THREAD REFERENCES UTF-8 ALL", "OK") })
+		a.costs("THREAD REFS", func() { a.want(c, "THREAD REFS UTF-8 ALL", "OK") })
+		a.costs("THREAD REFERENCES", func() { a.want(c, "THREAD REFERENCES UTF-8 ALL", "OK") })
+		a.costs("THREAD ORDEREDSUBJECT", func() { a.want(c, "THREAD ORDEREDSUBJECT UTF-8 ALL", "OK") })
+		a.costs("SORT (SUBJECT)", func() { a.want(c, "SORT (SUBJECT) UTF-8 ALL", "OK") })
 	}},
 	{"78 charsets of a search", func(a *arena) {
 		c, _ := a.folder("Subject: x\n\nbody\n")
@@ -413,6 +472,15 @@ var attacksOnSyntax = []attack{
 	}},
 }
 
+// manySections asks for almost the whole header so many times.
+func manySections(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("BODY.PEEK[HEADER.FIELDS.NOT (A%d)]<0.100>", i)
+	}
+	return strings.Join(all, " ")
+}
+
 var attacksByMail = []attack{
 	{"81 ten thousand parts in one another", func(a *arena) {
 		rfc822 := strings.Repeat("Content-Type: message/rfc822\n\n", 10_000) + "end\n"
@@ -421,7 +489,16 @@ var attacksByMail = []attack{
 			fmt.Fprintf(&multi, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i)
 		}
 		c, _ := a.folder(rfc822, multi.String()+"\nend\n")
-		a.soon(func() { a.want(c, "FETCH 1:2 (BODY BODYSTRUCTURE ENVELOPE)", "OK") })
+		a.costs("FETCH", func() {
+			answer := a.want(c, "FETCH 1:2 (BODY BODYSTRUCTURE ENVELOPE)", "OK")
+			for _, r := range answer.Data {
+				// A hundred levels and what a leaf has; our reader puts the parts of a
+				// multipart into a list of their own.
+				if v, ok := r.Item("BODYSTRUCTURE"); ok && (depth(v) < 100 || depth(v) > 210) {
+					a.Errorf("message %d is nested %d deep", r.Num, depth(v))
+				}
+			}
+		})
 		if v := a.item(c, "BODY.PEEK[]", "BODY[]"); v.Text != strings.ReplaceAll(rfc822, "\n", "\r\n") {
 			a.Error("the message does not come back as it is")
 		}
@@ -449,13 +526,16 @@ var attacksByMail = []attack{
 		c, _ := a.folder(alike+"\n"+strings.Repeat(lines, 50), same+"\nx\n", long, "Content-Type: multipart/mixed\n\n--\n--\n", "Content-Type: multipart/mixed; boundary=\"\"\n\n--\n\nx\n----\n")
 		a.soon(func() { a.want(c, "FETCH 1:* (BODYSTRUCTURE BODY.PEEK[1] BODY.PEEK[TEXT])", "OK") })
 	}},
-	{"84 a header of 24 megabytes", func(a *arena) {
-		text := "Subject: s\n" + strings.Repeat("X-Field: "+strings.Repeat("v", 990)+"\n", 24_000) + "\nbody\n"
+	{"84 a header of 24 megabytes, or 100", func(a *arena) {
+		text := "Subject: s\n" + strings.Repeat("X-Field: "+strings.Repeat("v", 990)+"\n", large(24_000, 100_000)) + "\nbody\n"
 		c, _ := a.folder(text)
 		a.small(40, func() {
-			a.want(c, "FETCH 1 (ENVELOPE BODYSTRUCTURE RFC822.SIZE)", "OK")
-			a.want(c, "FETCH 1 BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "OK")
-			a.want(c, "SEARCH SUBJECT s", "OK")
+			a.costs("FETCH", func() {
+				a.want(c, "FETCH 1 (ENVELOPE BODYSTRUCTURE RFC822.SIZE)", "OK")
+				a.want(c, "FETCH 1 BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "OK")
+			})
+			a.costs("SEARCH", func() { a.want(c, "SEARCH SUBJECT s", "OK") })
+			a.costs("HEADER.FIELDS.NOT, a hundred times", func() { a.want(c, "FETCH 1 ("+manySections(100)+")", "OK") })
 		})
 		if v := a.item(c, "BODY.PEEK[]", "BODY[]"); v.Text != strings.ReplaceAll(text, "\n", "\r\n") {
 			a.Error("the message does not come back as it is")
@@ -490,9 +570,26 @@ var attacksByMail = []attack{
 		}
 	}},
 	{"89 a large part is searched as a stream", func(a *arena) {
-		line := strings.Repeat("QUFB", 19) + "\n"
-		c, _ := a.folder("Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n" + strings.Repeat(line, 400_000) + "bmVlZGxl\n")
-		a.small(32, func() { a.want(c, "SEARCH BODY nothing", "OK", "NO") })
+		c, dir := a.folder()
+		file, err := os.Create(filepath.Join(dir, "cur", "1700000000.M1P1.h:2,"))
+		if err != nil {
+			a.Fatal(err)
+		}
+		io.WriteString(file, "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n")
+		lines := strings.Repeat(strings.Repeat("QUFB", 19)+"\n", 10_000) // 570,000 octets of text
+		for range large(40, 1900) {
+			io.WriteString(file, lines)
+		}
+		if _, err := io.WriteString(file, "bmVlZGxl\n"); err != nil {
+			a.Fatal(err)
+		}
+		file.Close()
+		defer os.Remove(file.Name())
+		a.want(c, "NOOP", "OK")
+		a.small(32, func() {
+			a.costs("SEARCH BODY", func() { a.want(c, "SEARCH BODY nothing", "OK", "NO [LIMIT]") })
+			a.costs("FETCH BODYSTRUCTURE", func() { a.want(c, "FETCH 1 BODYSTRUCTURE", "OK") })
+		})
 	}},
 	{"90 messages that are hardly any", func(a *arena) {
 		texts := []string{"", "\n", "\x00", "x", "\r", "\r\n\r\n", "From a@b Mon Jan  1 00:00:00 2024\nSubject: x\n\nb\n", "\n\n\n", ":\n", "\xff\xfe\x00", strings.Repeat("\x00", 5000), "Subject", " \n", "a: b"}
@@ -556,6 +653,43 @@ func (a *arena) validity(box string) uint64 {
 	return v
 }
 
+// answered changes \\Answered of the first three messages of a folder many
+// times, as another process of ours does, and leaves it set.
+func (a *arena) answered(box string, rounds int) {
+	host, err := mailbox.NewHost(mailbox.Options{Disk: new(commit.Disk), Now: time.Now, Rand: rand.Reader, Hostname: "other"})
+	if err != nil {
+		a.Error(err)
+		return
+	}
+	defer host.Close()
+	account, err := host.Open(a.s.Env["PEYK_MAILDIR1"])
+	if err != nil {
+		a.Error(err)
+		return
+	}
+	defer account.Close()
+	f, err := account.Folder(box)
+	if err != nil {
+		a.Error(err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.Refresh(context.Background()); err != nil {
+		a.Error(err)
+		return
+	}
+	for i := range 2*(rounds/2) + 1 {
+		change := mailbox.Change{Op: mailbox.Add, Flags: mailbox.Answered}
+		if i%2 == 1 {
+			change.Op = mailbox.Remove
+		}
+		if _, err := f.Store([]uint32{1, 2, 3}, change); err != nil {
+			a.Errorf("the other process: %v", err)
+			return
+		}
+	}
+}
+
 var attacksOnFiles = []attack{
 	{"93 a uidlist that is gone, cut or bent", func(a *arena) {
 		for name, harm := range map[string]func(string, []byte) error{
@@ -614,24 +748,29 @@ var attacksOnFiles = []attack{
 			a.Errorf("%d messages of %d", len(is), len(was))
 		}
 	}},
-	{"95 two sessions and their flags", func(a *arena) {
+	{"95 two sessions, and another process, and their flags", func(a *arena) {
 		c, dir := a.folder(samples(3)...)
+		box := strings.TrimPrefix(filepath.Base(dir), ".")
 		d := a.login()
-		a.want(d, "SELECT "+strings.TrimPrefix(filepath.Base(dir), "."), "OK")
-		var both sync.WaitGroup
+		a.want(d, "SELECT "+box, "OK")
+		rounds := large(200, 34_000)
+		var all sync.WaitGroup
 		for client, flag := range map[*imapwire.Client]string{c: `\Flagged`, d: "kw"} {
-			both.Go(func() {
-				for i := range 200 {
+			all.Go(func() {
+				for i := range rounds {
 					a.want(client, "STORE 1:3 "+[]string{"+", "-"}[i%2]+"FLAGS.SILENT ("+flag+")", "OK")
 				}
 				a.want(client, "STORE 1:3 +FLAGS.SILENT ("+flag+")", "OK")
 			})
 		}
-		both.Wait()
+		all.Go(func() { a.answered(box, rounds) })
+		a.costs("STORE", all.Wait)
 		a.want(c, "NOOP", "OK")
 		for _, r := range a.want(c, "FETCH 1:3 FLAGS", "OK").Data {
-			if v, ok := r.Item("FLAGS"); ok && (!strings.Contains(v.String(), "kw") || !strings.Contains(v.String(), `\Flagged`)) {
-				a.Errorf("message %d has %s", r.Num, v)
+			for _, flag := range []string{"kw", `\Flagged`, `\Answered`} {
+				if v, ok := r.Item("FLAGS"); ok && !strings.Contains(v.String(), flag) {
+					a.Errorf("message %d has %s", r.Num, v)
+				}
 			}
 		}
 	}},
@@ -674,13 +813,15 @@ var attacksOnFiles = []attack{
 				}
 			}
 		})
-		for range 100 {
-			for _, r := range a.want(c, "NOOP", "OK").Data {
-				if r.Kind == "EXPUNGE" {
-					a.Errorf("EXPUNGE %d", r.Num)
+		a.costs("NOOP", func() {
+			for range large(100, 10_000) {
+				for _, r := range a.want(c, "NOOP", "OK").Data {
+					if r.Kind == "EXPUNGE" {
+						a.Errorf("EXPUNGE %d", r.Num)
+					}
 				}
 			}
-		}
+		})
 		close(stop)
 		storm.Wait()
 	}},
