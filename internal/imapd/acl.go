@@ -155,26 +155,34 @@ func (s *session) setACL(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	rights, ok := mailbox.ParseRights(strings.TrimLeft(mod[:min(len(mod), 1)], "+-") + mod[min(len(mod), 1):])
+	gains, ok := modified(0, mod)
 	if !ok {
 		return reply{}, bad("unknown right") // RFC 4314 §3.1
 	}
-	who.gains = !who.negative && rights != 0 && !strings.HasPrefix(mod, "-")
+	who.gains = !who.negative && gains != 0
 	return reply{}, s.changeACL(name, who, func(l *mailbox.ACL, t aclTarget) {
 		e, known := l.Get(t.id, t.negative)
 		if !known && t.id == "owner" && !t.negative {
 			e.Rights = mailbox.AllRights
 		}
-		switch {
-		case strings.HasPrefix(mod, "+"):
-			e.Rights |= rights
-		case strings.HasPrefix(mod, "-"):
-			e.Rights &^= rights
-		default:
-			e.Rights = rights
-		}
+		e.Rights, _ = modified(e.Rights, mod)
 		l.Set(e)
 	})
+}
+
+// modified applies a mod-rights (RFC 4314 §3.1): letters that replace the
+// rights, or are added to them or taken from them. It is not ok when one of
+// them is no right.
+func modified(has mailbox.Rights, mod string) (mailbox.Rights, bool) {
+	letters := strings.TrimLeft(mod[:min(len(mod), 1)], "+-") + mod[min(len(mod), 1):]
+	rights, ok := mailbox.ParseRights(letters)
+	switch {
+	case strings.HasPrefix(mod, "+"):
+		rights |= has
+	case strings.HasPrefix(mod, "-"):
+		rights = has &^ rights
+	}
+	return rights, ok
 }
 
 // deleteACL: RFC 4314 §3.2.
