@@ -110,7 +110,7 @@ func recentIn(view mailbox.List) []uint32 {
 func (s *session) describe() {
 	s.sendFlagNames()
 	s.exists()
-	if !s.on.has(rev2) {
+	if !s.on.has(rev2 | uidOnly) { // RFC 9586 §3: it is a message number
 		s.firstUnseen()
 	}
 	s.untagged("OK [MAILBOXID (", objectID(s.sel.folder), ")] what it is, whatever its name") // RFC 8474 §4.2
