@@ -36,9 +36,12 @@ func (s *session) append(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	uids, err := in.add.Commit()
-	if err != nil {
-		return reply{}, stored(err)
+	var uids []uint32
+	if err := s.doing.during(in.add.Len(), func() (err error) {
+		uids, err = in.add.Commit()
+		return stored(err)
+	}); err != nil {
+		return reply{}, err
 	}
 	s.count.appended += len(uids)
 	s.made(in.folder, uids...)

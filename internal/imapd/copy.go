@@ -102,9 +102,12 @@ func (s *session) destination(name string) (*mailbox.Folder, error) {
 }
 
 func (s *session) moved(dst *mailbox.Folder, uids []uint32, do func([]uint32, *mailbox.Folder) ([]uint32, []uint32, error)) (copied, error) {
-	from, to, err := do(uids, dst)
-	if err != nil {
-		return copied{}, stored(err)
+	var from, to []uint32
+	if err := s.doing.during(len(uids), func() (err error) {
+		from, to, err = do(uids, dst)
+		return stored(err)
+	}); err != nil {
+		return copied{}, err
 	}
 	s.count.moved += len(from)
 	s.made(dst, to...)

@@ -72,5 +72,6 @@ func (s *session) remove(uids []uint32) error {
 	}
 	s.count.expunged += len(uids)
 	s.removed = true
-	return stored(s.sel.folder.Expunge(uids))
+	folder := s.sel.folder
+	return s.doing.during(len(uids), func() error { return stored(folder.Expunge(uids)) })
 }

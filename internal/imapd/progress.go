@@ -1,6 +1,9 @@
 package imapd
 
 import (
+	"cmp"
+	"fmt"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -9,7 +12,10 @@ import (
 
 // Times of INPROGRESS (RFC 9585): the first notice comes after some seconds,
 // the others no sooner after it.
-const progressEvery = 5 * time.Second
+const (
+	progressEvery = 5 * time.Second
+	progressTick  = time.Second // how often it is looked whether it is time
+)
 
 // A progress tells the client how far a long command is (RFC 9585). Its
 // notices must not come in the middle of another response.
@@ -42,6 +48,46 @@ func (g *progress) at(done, goal int) error {
 	s.out = append(s.out, ' ')
 	s.out = append(append(s.out, progressState(done, goal)...), ")] still at it\r\n"...)
 	return s.send()
+}
+
+// manyMessages is how many may be changed in one go before the client is told
+// that it takes long.
+const manyMessages = 1000
+
+// during runs a change of so many messages. The store makes it as a whole,
+// with its folders locked, and cannot stop to talk to a client that may be
+// slow; so this goroutine does while another one works.
+func (g *progress) during(messages int, change func() error) error {
+	if messages < manyMessages || g.s == nil {
+		return change()
+	}
+	done := make(chan error, 1)
+	var crash any
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				crash = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+			close(done)
+		}()
+		done <- change()
+	}()
+	tick := time.NewTicker(progressTick)
+	defer tick.Stop()
+	var lost error
+	for {
+		select {
+		case err, ok := <-done:
+			if !ok {
+				panic(crash)
+			}
+			return cmp.Or(lost, err)
+		case <-tick.C:
+			if lost == nil {
+				lost = g.at(0, 0)
+			}
+		}
+	}
 }
 
 // progressState: inprogress-state of RFC 9585 §5.

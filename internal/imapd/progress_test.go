@@ -2,8 +2,11 @@ package imapd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"peyk/internal/guardconn"
@@ -36,4 +39,34 @@ func TestProgress(t *testing.T) {
 	if got := progressState(0, 0); got != "NIL NIL" {
 		t.Error(got)
 	}
+}
+
+// A change of many messages is told of while it is made, and comes back with
+// its error or its panic; one of few is made at once.
+func TestProgressOfChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &Options{Now: time.Now}
+		pipe := &pipeConn{}
+		s := &session{srv: New(*o), o: o, conn: guardconn.NewConn(pipe, guardconn.Options{Now: time.Now})}
+		for _, n := range []int{manyMessages, manyMessages - 1} {
+			s.doing.begin(s, "a")
+			failed := errors.New("failed")
+			if err := s.doing.during(n, func() error {
+				time.Sleep(12 * time.Second)
+				return failed
+			}); err != failed {
+				t.Error(err)
+			}
+		}
+		notice := "* OK [INPROGRESS (\"a\" NIL NIL)] still at it\r\n"
+		if got := pipe.out.String(); got != notice+notice {
+			t.Errorf("got %q", got)
+		}
+		defer func() {
+			if p := recover(); !strings.Contains(fmt.Sprint(p), "broken") {
+				t.Errorf("recovered %v", p)
+			}
+		}()
+		s.doing.during(manyMessages, func() error { panic("broken") })
+	})
 }

@@ -42,7 +42,11 @@ func (s *session) store(p *parser) (reply, error) {
 	if len(uids) == 0 {
 		return reply{}, nil
 	}
-	modified, err := s.storeUnchanged(uids, change)
+	var modified []uint32
+	err = s.doing.during(len(uids), func() (err error) {
+		modified, err = s.storeUnchanged(uids, change)
+		return err
+	})
 	if err != nil && !errors.Is(err, mailbox.ErrGone) {
 		return reply{}, stored(err)
 	}
