@@ -14,7 +14,7 @@ func (s *session) replace(p *parser) (reply, error) {
 	if err := p.sp(); err != nil {
 		return reply{}, err
 	}
-	n, err := p.number()
+	n, err := s.oneMessage(p)
 	if err != nil {
 		return reply{}, err
 	}
@@ -46,6 +46,19 @@ func (s *session) replace(p *parser) (reply, error) {
 	s.made(in.folder, uids...)
 	s.untagged("OK [", appendUID(in.folder, uids), "] the new message is here") // §4.3
 	return reply{}, nil
+}
+
+// oneMessage takes the number or UID of a message; "*" is the last one
+// (RFC 3501 §9, seq-number). 0 is none.
+func (s *session) oneMessage(p *parser) (uint32, error) {
+	if !p.eat('*') {
+		return p.number()
+	}
+	last := s.sel.view.Len()
+	if p.uid && last > 0 {
+		return s.sel.view.At(last - 1).UID, nil
+	}
+	return uint32(last), nil
 }
 
 // replaceable returns the UID of the message with this number, if it may be
