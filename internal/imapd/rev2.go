@@ -1,5 +1,11 @@
 package imapd
 
+import (
+	"slices"
+
+	"peyk/internal/mailbox"
+)
+
 // IMAP4rev2 (RFC 9051) begins with ENABLE IMAP4rev2; until then we speak
 // IMAP4rev1. What a client of the former does not know any more and is never
 // sent unless it asks, such as LSUB, stays.
@@ -24,11 +30,11 @@ func (s *session) sendName(name, given string) error {
 	if err != nil {
 		return stored(err)
 	}
-	for i := range all {
-		if all[i].Name == name {
-			s.sendRenamed(l, &all[i], given)
-		}
+	m := listed{FolderInfo: mailbox.FolderInfo{Name: name, Selectable: true}, exists: true} // without the right l it is not listed
+	if i := slices.IndexFunc(all, func(m listed) bool { return m.Name == name }); i >= 0 {
+		m = all[i]
 	}
+	s.sendRenamed(l, &m, given)
 	return nil
 }
 
