@@ -74,6 +74,11 @@ func (s *session) turnOn(f features) {
 	if f.has(rev2) && s.sel != nil {
 		s.sel.recent = nil // RFC 9051 Appendix E: there is no \Recent
 	}
+	if f.has(uidOnly) && s.sel != nil {
+		for _, c := range s.sel.contexts {
+			c.uid = true // RFC 9586 §3: no message numbers from now on
+		}
+	}
 	s.on |= f
 }
 
