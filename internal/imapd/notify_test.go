@@ -129,3 +129,24 @@ func TestOthersDoNotOverflowNotify(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIDThatBecomesKnown: a mailbox that was looked at before its uidlist was
+// there is told of once; one in place of another is told of when that is known.
+func TestAnIDThatBecomesKnown(t *testing.T) {
+	tree := func(id string) map[string]box {
+		return map[string]box{"x": {listed{FolderInfo: mailbox.FolderInfo{Name: "x", Selectable: true}, exists: true}, id}}
+	}
+	s := &session{}
+	w := &watches{s: s, groups: []eventGroup{{filter: "PERSONAL", events: mailboxName}}, tree: map[string]box{}}
+	for i, step := range []struct {
+		id    string
+		tells bool
+	}{{"", true}, {"1", false}, {"", false}, {"2", true}, {"2", false}} {
+		was := w.tree
+		w.tree, s.out = tree(step.id), nil
+		w.sendTree(was)
+		if len(s.out) > 0 != step.tells {
+			t.Errorf("step %d: %q", i, s.out)
+		}
+	}
+}

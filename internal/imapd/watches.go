@@ -395,11 +395,17 @@ func (w *watches) overflow() error {
 
 // sendTree sends LIST for each mailbox that was affected.
 func (w *watches) sendTree(was map[string]box) {
+	for name, b := range w.tree {
+		if b.id == "" && was[name].exists { // its uidlist is being made
+			b.id = was[name].id
+			w.tree[name] = b
+		}
+	}
 	renamed := w.renamed(was)
 	affected := make(map[string]events)
 	for _, name := range slices.Concat(slices.Collect(maps.Keys(was)), slices.Collect(maps.Keys(w.tree))) {
 		before, after := was[name], w.tree[name]
-		if before.exists != after.exists || before.exists && before.id != after.id {
+		if before.exists != after.exists || before.exists && before.id != "" && before.id != after.id {
 			if renamed.inner[name] {
 				continue
 			}
