@@ -55,6 +55,8 @@ var confined = map[string][]string{
 	"github.com/miekg/dns":                {"mx", "nameserver"},
 	"github.com/landlock-lsm/go-landlock": {"daemon"},
 	"github.com/go-crypt/crypt":           {"passhash"},
+	"github.com/xdg-go/stringprep":        {"passhash"},
+	"github.com/xdg-go/scram":             {}, // a client for tests
 	"modernc.org/sqlite":                  {"textindex"},
 	"rsc.io/qr":                           {"mailctl"},
 	"pgregory.net/rapid":                  {}, // tests only

@@ -49,8 +49,8 @@ func (a *attempt) run(ctx context.Context, r *dovecotauth.Request) error {
 	if r.Mech == dovecotauth.PasswdMechanism {
 		return a.passwd(ctx, r)
 	}
-	for _, m := range mechanisms {
-		if m.Name == r.Mech {
+	for _, m := range mechanisms() {
+		if m.Name == r.Mech && a.set.allows(m.Name) {
 			if err := m.run(ctx, a, r); err != nil {
 				return err
 			}

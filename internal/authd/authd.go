@@ -24,9 +24,11 @@ import (
 	"peyk/internal/table"
 )
 
-// Options are what a Server gets from outside. Log may be nil.
+// Options are what a Server gets from outside. Log may be nil, and so may
+// Disk, without which nothing is remembered over a restart.
 type Options struct {
 	Log   *eventlog.Log
+	Disk  *commit.Disk
 	Now   func() time.Time
 	Sleep func(ctx context.Context, d time.Duration) error // nil = a timer
 }
@@ -47,6 +49,7 @@ type Server struct {
 	changes    changes
 	renewed    renewed
 	settings   atomic.Pointer[settings]
+	secret     []byte // makes up the salts of accounts that do not exist
 }
 
 // settings are what a reload may change.
@@ -60,6 +63,9 @@ type settings struct {
 	countryCommand string
 	sendOnlyText   string
 	passwordChange bool
+
+	mechanisms   []string // that are allowed; nil = those that work
+	certificates bool     // clients are asked for theirs
 }
 
 // New returns a server of a configuration.
@@ -86,6 +92,7 @@ func New(c *control.Config, o Options) *Server {
 		turnstile: newTurnstile(parallel),
 		outcomes:  newOutcomes(o.Now, c.Duration(control.AuthCache)),
 		penalties: &penalties{now: o.Now},
+		secret:    secret(c.Text(control.AuthState), o),
 	}
 	s.Reload(c)
 	return s
@@ -103,6 +110,9 @@ func (s *Server) Reload(c *control.Config) {
 		countryCommand: c.Text(control.CountryCommand),
 		sendOnlyText:   c.Text(control.SendOnlyText),
 		passwordChange: c.Bool(control.PasswordChange),
+
+		mechanisms:   chosen(c),
+		certificates: c.Text(control.TLSClientCertificates) == "request",
 	})
 	s.outcomes.forget(c.Duration(control.AuthCache))
 	s.changes.tell("")
@@ -120,15 +130,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// Mechanisms returns what logins may use, in the order of the offer.
-func (s *Server) Mechanisms() []dovecotauth.Mechanism {
-	offer := make([]dovecotauth.Mechanism, len(mechanisms))
-	for i, m := range mechanisms {
-		offer[i] = m.Mechanism
-	}
-	return offer
 }
 
 // Authenticate decides about a login.

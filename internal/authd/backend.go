@@ -2,6 +2,7 @@ package authd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"peyk/internal/address"
@@ -19,6 +20,9 @@ type backend interface {
 	// a few accounts at a time, and takes as long as passhash.Dummy when there
 	// is nothing to compare with.
 	verify(ctx context.Context, u table.User, password string) (bool, error)
+	// keys returns the SCRAM keys of an account; ok is false when it has none.
+	// salt is for keys that are made now.
+	keys(ctx context.Context, u table.User, hash passhash.SCRAM, salt []byte) (k passhash.Keys, ok bool, err error)
 }
 
 // files are the users files of the domains.
@@ -37,5 +41,26 @@ func (f files) verify(_ context.Context, u table.User, password string) (bool, e
 	if err != nil {
 		return false, fmt.Errorf("the hash in the users file: %w", err)
 	}
+	if passhash.IsFast(u.Password) {
+		passhash.Dummy(password) // or its haste would tell that the account exists
+	}
 	return ok, nil
+}
+
+func (f files) keys(_ context.Context, u table.User, hash passhash.SCRAM, salt []byte) (passhash.Keys, bool, error) {
+	if text := u.Fields[table.SCRAMField(hash)]; text != "" && u.Password != "" {
+		k, err := hash.Parse(text)
+		if err != nil {
+			return k, false, fmt.Errorf("the field %s in the users file: %w", table.SCRAMField(hash), err)
+		}
+		return k, true, nil
+	}
+	if !mayHaveKeys(u, hash) || u.Password == "" {
+		return passhash.Keys{}, false, nil
+	}
+	k, ok, err := hash.KeysOf(u.Password, salt)
+	if errors.Is(err, passhash.ErrSASLprep) {
+		return k, false, nil
+	}
+	return k, ok, err
 }

@@ -66,7 +66,7 @@ func run(ctx context.Context, e *daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	s := New(e.Config(), Options{Log: e.Log, Now: e.Now})
+	s := New(e.Config(), Options{Log: e.Log, Disk: e.Disk, Now: e.Now})
 	defer s.Close()
 	e.OnReload(s.Reload)
 	if err := s.watch(ctx, e.Config().Dir()); err != nil {

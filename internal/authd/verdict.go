@@ -22,6 +22,10 @@ const (
 	otherAuthzid refusal = "authzid"
 	malformed    refusal = "malformed"
 	noMechanism  refusal = "mechanism"
+
+	noKeys        refusal = "no-keys"
+	noBinding     refusal = "channel-binding"
+	noCertificate refusal = "certificate"
 )
 
 // verdict says and logs what became of the login. The client learns no more

@@ -24,5 +24,17 @@ var (
 		Help: "Whether users may change their own passwords by mailctl passwd. authd must then be allowed to replace the users files: see mailctl domain self-service."}
 )
 
+// Settings about how people prove who they are.
+var (
+	AuthMechanisms = &Setting{Name: "auth-mechanisms", Kind: Lines, Check: checkMechanism, Programs: []string{"authd"},
+		Help: "SASL mechanisms that logins may use. Default: PLAIN and LOGIN; SCRAM-SHA-256 and SCRAM-SHA-1, alone and with -PLUS, as long as every account has the keys for it; EXTERNAL if tls-client-certificates says request."}
+	SCRAMKeys = &Setting{Name: "scram-keys", Kind: Bool, Default: "yes", Programs: []string{"mailctl", "authd"},
+		Help: "Write the keys for SCRAM beside the hash when a password is set. Without them the account can use PLAIN and LOGIN only. Whoever steals the users file can guess against the keys at less cost than against the hash."}
+	TLSClientCertificates = &Setting{Name: "tls-client-certificates", Kind: Choice, Default: "none", Choices: []string{"none", "request"}, Programs: []string{"smtpd", "imapd", "pop3d", "authd"},
+		Help: "Whether clients that log in are asked for a certificate, with which they may log in by EXTERNAL. Servers that bring mail are not asked."}
+	TLSClientCA = &Setting{Name: "tls-client-ca", Kind: Path, Programs: []string{"smtpd", "imapd", "pop3d"},
+		Help: "File of the authorities, in PEM, whose client certificates are believed by their names. Default: none; then a certificate counts by its fingerprint alone."}
+)
+
 var authdSettings = []*Setting{MailRoot, UserdbUIDs, DefaultDomain, AuthHashParallel, AuthCache, AuthFailureDelay,
-	AuthState, CountryCommand, SendOnlyText, PasswordChange}
+	AuthState, CountryCommand, SendOnlyText, PasswordChange, AuthMechanisms, SCRAMKeys, TLSClientCertificates, TLSClientCA}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -132,4 +133,16 @@ func checkName(text string) error {
 		return fmt.Errorf("cannot use %q: %w", text, errCertificateName)
 	}
 	return nil
+}
+
+// Mechanisms are the SASL mechanisms that authd knows.
+func Mechanisms() []string {
+	return []string{"PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "EXTERNAL"}
+}
+
+func checkMechanism(text string) error {
+	if slices.Contains(Mechanisms(), strings.ToUpper(text)) {
+		return nil
+	}
+	return fmt.Errorf("cannot use %q: expected one of %s", text, strings.Join(Mechanisms(), ", "))
 }

@@ -43,13 +43,38 @@ func (e *Env) Certificate(tickets bool) (*tls.Config, error) {
 		}
 		current.Store(next)
 	})
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:             tls.VersionTLS12,
 		SessionTicketsDisabled: !tickets,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return current.Load().find(hello.ServerName), nil
 		},
-	}, nil
+	}
+	return config, askClients(config, e.Config())
+}
+
+// askClients makes clients show a certificate if they have one. It is not
+// verified in the handshake, which would turn away who only has a wrong one:
+// what it is good for is said when somebody logs in with it. The authorities
+// are read once, at the start.
+func askClients(config *tls.Config, c *control.Config) error {
+	if c.Text(control.TLSClientCertificates) != "request" {
+		return nil
+	}
+	config.ClientAuth = tls.RequestClientCert
+	path := c.Text(control.TLSClientCA)
+	if path == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return &control.FileError{File: c.Path(control.TLSClientCA.Name), Err: err}
+	}
+	config.ClientCAs = x509.NewCertPool()
+	if !config.ClientCAs.AppendCertsFromPEM(pem) {
+		return &control.FileError{File: path, Err: errors.New("no certificate of an authority in it, in PEM")}
+	}
+	return nil
 }
 
 func (c *certificates) find(name string) *tls.Certificate {

@@ -76,9 +76,12 @@ func endPoint(state *tls.ConnectionState, config *tls.Config) []byte {
 	if shown == nil || len(shown.Certificate) == 0 {
 		return nil
 	}
-	cert, err := x509.ParseCertificate(shown.Certificate[0])
-	if err != nil {
-		return nil
+	cert := shown.Leaf
+	if cert == nil {
+		var err error
+		if cert, err = x509.ParseCertificate(shown.Certificate[0]); err != nil {
+			return nil
+		}
 	}
 	return endPointHash(cert)
 }

@@ -39,7 +39,10 @@ func (s *session) capabilities() string {
 			caps = append(caps, imap.CapQuotaSet)
 		}
 	case s.secured():
-		caps = append(caps[:len(caps):len(caps)], s.startTLSCap(), imap.AuthCap("PLAIN"))
+		caps = append(caps[:len(caps):len(caps)], s.startTLSCap())
+		for _, mechanism := range s.mechanisms() {
+			caps = append(caps, imap.AuthCap(mechanism))
+		}
 	default:
 		caps = append(caps[:len(caps):len(caps)], s.startTLSCap(), imap.CapLoginDisabled) // RFC 3501 §7.2.1
 	}

@@ -30,9 +30,12 @@ import (
 // Users answers who may log in, and where the mail is. Its errors are
 // *status.Error: 5xx for a login that is refused, 4xx when nobody can tell.
 type Users interface {
-	// Login tries the response of a SASL PLAIN exchange and returns the
-	// canonical name of the user.
-	Login(ctx context.Context, plain []byte, c Client) (user string, err error)
+	// Mechanisms returns the SASL mechanisms that a client may be offered.
+	Mechanisms(ctx context.Context, c Client) []string
+	// Login holds a SASL exchange and returns the canonical name of the user.
+	// A nil initial response is none; next answers each challenge, and its
+	// error ends the exchange and is returned.
+	Login(ctx context.Context, mechanism string, initial []byte, c Client, next func(challenge []byte) ([]byte, error)) (user string, err error)
 	// Mailbox returns the root of the user's Maildir and its limits.
 	Mailbox(ctx context.Context, user string) (root string, quota mailbox.Quota, err error)
 }
@@ -42,6 +45,8 @@ type Client struct {
 	Session       string
 	Secured       bool // TLS, or a connection that needs none
 	Remote, Local netip.Addr
+	TLS           *tls.ConnectionState // nil without
+	Config        *tls.Config          // that TLS was made with
 }
 
 // Limits bound what a session may cost; all are control files.

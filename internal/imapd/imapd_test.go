@@ -1,6 +1,7 @@
 package imapd
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -32,7 +33,24 @@ type fakeUsers struct {
 	quota mailbox.Quota
 }
 
-func (f fakeUsers) Login(_ context.Context, plain []byte, _ Client) (string, error) {
+func (f fakeUsers) Mechanisms(context.Context, Client) []string { return []string{"PLAIN", "LOGIN"} }
+
+func (f fakeUsers) Login(_ context.Context, mechanism string, plain []byte, _ Client, next func([]byte) ([]byte, error)) (string, error) {
+	if mechanism == "LOGIN" {
+		name := plain
+		var err error
+		if name == nil {
+			name, err = next([]byte("Username:"))
+		}
+		if err != nil {
+			return "", err
+		}
+		password, err := next([]byte("Password:"))
+		if err != nil {
+			return "", err
+		}
+		plain = bytes.Join([][]byte{nil, name, password}, []byte{0})
+	}
 	switch string(plain) {
 	case "\x00alice\x00secret", "alice\x00alice\x00secret":
 		return "alice", nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -36,7 +37,7 @@ func (s *session) login(p *parser) (reply, error) {
 	if err := s.needPrivacy(); err != nil {
 		return reply{}, err
 	}
-	return s.enter("LOGIN", []byte("\x00"+user+"\x00"+password))
+	return s.enter("LOGIN", "PLAIN", []byte("\x00"+user+"\x00"+password), nil)
 }
 
 // needPrivacy refuses passwords in the clear (RFC 3501 §11.1).
@@ -45,6 +46,22 @@ func (s *session) needPrivacy() error {
 		return nil
 	}
 	return no(imap.ResponseCodePrivacyRequired, "cannot take a password without TLS")
+}
+
+// client is what is known about who logs in.
+func (s *session) client() Client {
+	return Client{Session: s.id, Secured: s.secured(), Remote: addrOf(s.conn.RemoteAddr()), Local: addrOf(s.conn.LocalAddr()),
+		TLS: s.conn.TLSState(), Config: s.o.TLS}
+}
+
+// mechanisms are those that this client may use. No login of any kind crosses
+// the network without TLS, unless the control imap-plaintext-login trusts it:
+// the mail would follow in the clear.
+func (s *session) mechanisms() []string {
+	if !s.secured() {
+		return nil
+	}
+	return s.o.Users.Mechanisms(s.ctx, s.client())
 }
 
 // authenticate: RFC 3501 §6.2.2, with an initial response (RFC 4959).
@@ -64,24 +81,30 @@ func (s *session) authenticate(p *parser) (reply, error) {
 	if err := p.end(); err != nil {
 		return reply{}, err
 	}
-	if mechanism != "PLAIN" {
-		return reply{}, no(imap.ResponseCodeCannot, "cannot use this mechanism: PLAIN is what there is")
-	}
 	if err := s.needPrivacy(); err != nil {
 		return reply{}, err
 	}
-	if !given {
-		initial, err = s.challenge(p)
+	if !slices.Contains(s.mechanisms(), mechanism) {
+		return reply{}, no(imap.ResponseCodeCannot, "cannot use this mechanism; CAPABILITY lists those that there are")
+	}
+	var response []byte
+	switch {
+	case string(initial) == "=": // RFC 4959 §3: an empty response
+		response = []byte{}
+	case given:
+		response, err = decode(initial)
+	case mechanism == "PLAIN":
+		response, err = s.challenge(p, nil)
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	return s.plain(initial)
+	return s.enter(mechanism, mechanism, response, func(challenge []byte) ([]byte, error) { return s.challenge(p, challenge) })
 }
 
-// challenge asks for the response with an empty challenge.
-func (s *session) challenge(p *parser) ([]byte, error) {
-	s.text("+ \r\n")
+// challenge sends a challenge and reads the response.
+func (s *session) challenge(p *parser, text []byte) ([]byte, error) {
+	s.text("+ ", base64.StdEncoding.EncodeToString(text), "\r\n")
 	if err := s.flush(); err != nil {
 		return nil, err
 	}
@@ -94,41 +117,62 @@ func (s *session) challenge(p *parser) ([]byte, error) {
 	if p.long {
 		return nil, bad("the response is too long")
 	}
-	return line, nil
+	return decode(line)
 }
 
-func (s *session) plain(encoded []byte) (reply, error) {
-	switch {
-	case string(encoded) == "*":
-		return reply{}, bad("as you wish: the login is cancelled") // RFC 3501 §6.2.2
-	case string(encoded) == "=":
-		encoded = nil // RFC 4959 §3: an empty response
+// decode decodes a response; * gives the login up (RFC 3501 §6.2.2).
+func decode(encoded []byte) ([]byte, error) {
+	if string(encoded) == "*" {
+		return nil, bad("as you wish: the login is cancelled")
 	}
 	response, err := base64.StdEncoding.Strict().DecodeString(string(encoded))
 	if err != nil {
-		return reply{}, bad("the response is not valid base64")
+		return nil, bad("the response is not valid base64")
 	}
-	return s.enter("PLAIN", response)
+	return response, nil
 }
 
-// enter tries a login.
-func (s *session) enter(mechanism string, response []byte) (reply, error) {
-	name := nameIn(response)
+// enter tries a login. how is what the log calls it.
+func (s *session) enter(how, mechanism string, response []byte, next func([]byte) ([]byte, error)) (reply, error) {
+	var name string
+	if mechanism == "PLAIN" {
+		name = nameIn(response)
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.limits.LoginTime)
 	defer cancel()
-	user, err := s.admit(ctx, response)
+	d := dialogue{next: next}
+	user, err := s.admit(ctx, mechanism, response, d.answer)
+	if d.broken != nil {
+		return reply{}, d.broken
+	}
 	if err != nil {
-		return reply{}, s.refused(name, mechanism, err)
+		return reply{}, s.refused(name, how, err)
 	}
 	s.user, s.groups = user, s.groupsOf(user)
 	s.log = s.log.With("user", user)
-	s.log.Event(eventlog.Login, "mechanism", mechanism, "tls", s.conn.TLSState() != nil, "client", s.conn.RemoteAddr())
+	s.log.Event(eventlog.Login, "mechanism", how, "tls", s.conn.TLSState() != nil, "client", s.conn.RemoteAddr())
 	return reply{code: "CAPABILITY " + s.capabilities(), text: "logged in"}, nil
 }
 
-func (s *session) admit(ctx context.Context, response []byte) (user string, err error) {
-	user, err = s.o.Users.Login(ctx, response, Client{
-		Session: s.id, Secured: s.secured(), Remote: addrOf(s.conn.RemoteAddr()), Local: addrOf(s.conn.LocalAddr())})
+// dialogue tells an end that the client brought about from a refusal.
+type dialogue struct {
+	next   func([]byte) ([]byte, error)
+	broken error
+}
+
+var errTalkative = errors.New("the server asked for more than the mechanism has")
+
+func (d *dialogue) answer(challenge []byte) ([]byte, error) {
+	if d.next == nil {
+		return nil, status.New(535, "5.7.8", "cannot log in").Because("log in", errTalkative)
+	}
+	response, err := d.next(challenge)
+	d.broken = err
+	return response, err
+}
+
+func (s *session) admit(ctx context.Context, mechanism string, response []byte, next func([]byte) ([]byte, error)) (user string, err error) {
+	user, err = s.o.Users.Login(ctx, mechanism, response, s.client(), next)
 	if err != nil {
 		return "", err
 	}

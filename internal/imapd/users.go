@@ -21,10 +21,20 @@ type Dovecot struct {
 	Mailboxes int64
 }
 
-// Login checks the response of a SASL PLAIN exchange.
-func (d Dovecot) Login(ctx context.Context, plain []byte, c Client) (string, error) {
-	login, err := d.Auth.Authenticate(ctx, service, "PLAIN", plain, dovecotauth.AuthInfo{
-		Secured: c.Secured, RemoteIP: c.Remote, LocalIP: c.Local, Session: c.Session})
+// info is what the authentication service may know about a client.
+func (c Client) info() dovecotauth.AuthInfo {
+	info := dovecotauth.AuthInfo{Secured: c.Secured, RemoteIP: c.Remote, LocalIP: c.Local, Session: c.Session}
+	return info.WithTLS(c.TLS, c.Config)
+}
+
+// Mechanisms asks what may be offered.
+func (d Dovecot) Mechanisms(ctx context.Context, c Client) []string {
+	return d.Auth.Offer(ctx, c.info())
+}
+
+// Login holds a SASL exchange.
+func (d Dovecot) Login(ctx context.Context, mechanism string, initial []byte, c Client, next func([]byte) ([]byte, error)) (string, error) {
+	login, err := d.Auth.Exchange(ctx, service, mechanism, initial, c.info(), next)
 	return login.User, err
 }
 

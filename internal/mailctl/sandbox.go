@@ -122,6 +122,7 @@ func (s *sandbox) controls() map[string]string {
 		"hostname":       "mx.example.test",
 		"spool":          s.path("spool"),
 		"mail-root":      s.path("mail"),
+		"auth-state":     s.path("auth"),
 		"auth-socket":    s.socket("auth.sock"),
 		"userdb-socket":  s.socket("userdb.sock"),
 		"deliver-socket": s.socket("deliver.sock"),

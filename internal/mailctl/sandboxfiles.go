@@ -18,7 +18,6 @@ import (
 
 	"peyk/internal/address"
 	"peyk/internal/control"
-	"peyk/internal/passhash"
 	"peyk/internal/table"
 )
 
@@ -137,11 +136,11 @@ func (s *sandbox) writeAccount(domains *table.Domains, editor *table.Editor, u a
 	if _, found, err := domains.User(addr); err != nil || found && !s.fresh {
 		return err
 	}
-	hash, err := passhash.Make(s.tool.rand, u.password)
-	if err != nil {
+	user := table.User{Addr: addr, UID: -1, GID: -1}
+	if err := user.SetPassword(s.tool.rand, u.password, true); err != nil {
 		return err
 	}
-	return editor.SetUser(table.User{Addr: addr, Password: hash, UID: -1, GID: -1})
+	return editor.SetUser(user)
 }
 
 // alphabet has no letters that are mistaken for one another.

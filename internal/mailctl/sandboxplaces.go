@@ -31,7 +31,7 @@ func (s *sandbox) findPlaces(dir string) error {
 	if strings.ContainsAny(s.dir, "\r\n") || strings.TrimSpace(s.dir) != s.dir {
 		return usagef("cannot use the directory %q: a control file cannot hold such a name; name another one with -dir", s.dir)
 	}
-	for _, d := range []string{"", "control", "control/domains", "spool", "mail", "run", "log"} {
+	for _, d := range []string{"", "control", "control/domains", "spool", "mail", "auth", "run", "log"} {
 		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o700); err != nil {
 			return fmt.Errorf("cannot make the sandbox: %w; name a directory of yours with -dir", err)
 		}

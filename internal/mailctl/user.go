@@ -17,7 +17,6 @@ import (
 	"peyk/internal/address"
 	"peyk/internal/control"
 	"peyk/internal/mailbox"
-	"peyk/internal/passhash"
 	"peyk/internal/status"
 	"peyk/internal/table"
 )
@@ -80,7 +79,7 @@ func known(addr address.Address, domains *table.Domains) (table.User, error) {
 }
 
 func (t *tool) userAdd(c *cli.Context) error {
-	domains, editor, _, err := t.tables(c)
+	domains, editor, config, err := t.tables(c)
 	if err != nil {
 		return err
 	}
@@ -101,25 +100,26 @@ func (t *tool) userAdd(c *cli.Context) error {
 		}
 		fields["userdb_quota_rule"] = fmt.Sprintf("*:bytes=%d", n)
 	}
-	hash, err := t.newHash(c.Bool("generate"))
-	if err != nil {
+	user := table.User{Addr: addr, UID: -1, GID: -1, Fields: fields}
+	if err := t.setPassword(c, config, &user); err != nil {
 		return err
 	}
-	return editor.SetUser(table.User{Addr: addr, Password: hash, UID: -1, GID: -1, Fields: fields})
+	return editor.SetUser(user)
 }
 
-// newHash reads or makes a password and returns its hash.
-func (t *tool) newHash(generate bool) (string, error) {
-	if generate {
-		password := t.password()
+// setPassword reads or makes a password and gives it to the account.
+func (t *tool) setPassword(c *cli.Context, config *control.Config, user *table.User) error {
+	var password string
+	if c.Bool("generate") {
+		password = t.password()
 		fmt.Fprintln(t.out, password)
-		return passhash.Make(t.rand, password)
+	} else {
+		var err error
+		if password, err = t.readPassword(); err != nil {
+			return err
+		}
 	}
-	password, err := t.readPassword()
-	if err != nil {
-		return "", err
-	}
-	return passhash.Make(t.rand, password)
+	return user.SetPassword(t.rand, password, config.Bool(control.SCRAMKeys))
 }
 
 // longestPassword is what authd takes too.
@@ -167,7 +167,7 @@ func goodPassword(p string) (string, error) {
 }
 
 func (t *tool) userPasswd(c *cli.Context) error {
-	domains, editor, _, err := t.tables(c)
+	domains, editor, config, err := t.tables(c)
 	if err != nil {
 		return err
 	}
@@ -175,8 +175,7 @@ func (t *tool) userPasswd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	user.Password, err = t.newHash(c.Bool("generate"))
-	if err != nil {
+	if err := t.setPassword(c, config, &user); err != nil {
 		return err
 	}
 	return editor.SetUser(user)
@@ -263,8 +262,16 @@ func (t *tool) userInfo(c *cli.Context) error {
 	scheme, _, _ := strings.Cut(strings.TrimPrefix(user.Password, "{"), "}")
 	info := map[string]any{"user": user.Addr.String(), "maildir": maildir, "password_scheme": scheme,
 		"bytes": bytes, "messages": messages}
+	var keys []string
 	for key, value := range user.Fields {
+		if strings.HasPrefix(key, "scram_") { // as secret as the hash
+			keys = append(keys, key)
+			continue
+		}
 		info[key] = value
+	}
+	if slices.Sort(keys); len(keys) > 0 {
+		info["keys"] = strings.Join(keys, " ")
 	}
 	if c.Bool("json") {
 		return t.object(info)

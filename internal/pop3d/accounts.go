@@ -16,10 +16,20 @@ type Dovecot struct {
 	Users *dovecotauth.UserDB
 }
 
-// Login checks the password and looks up where the mail lies.
+// info is what the authentication service may know of a login.
+func (c Credentials) info() dovecotauth.AuthInfo {
+	info := dovecotauth.AuthInfo{Secured: c.Secured, RemoteIP: c.RemoteIP, LocalIP: c.LocalIP, Session: c.Session}
+	return info.WithTLS(c.TLS, c.Config)
+}
+
+// Mechanisms asks what may be offered.
+func (d Dovecot) Mechanisms(ctx context.Context, c Credentials) []string {
+	return d.Auth.Offer(ctx, c.info())
+}
+
+// Login holds the dialogue of the mechanism and looks up where the mail lies.
 func (d Dovecot) Login(ctx context.Context, c Credentials) (Account, error) {
-	login, err := d.Auth.Authenticate(ctx, service, "PLAIN", c.Response, dovecotauth.AuthInfo{
-		Secured: c.Secured, RemoteIP: c.RemoteIP, LocalIP: c.LocalIP, Session: c.Session})
+	login, err := d.Auth.Exchange(ctx, service, c.Mechanism, c.Response, c.info(), c.Next)
 	if err != nil {
 		return Account{}, err
 	}

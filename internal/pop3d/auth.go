@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,49 +65,117 @@ func (s *session) pass(ctx context.Context, arg string) {
 	case arg == "":
 		s.fail("PASS needs a password")
 	default:
-		s.login(ctx, user, []byte("\x00"+user+"\x00"+arg))
+		s.login(ctx, user, s.credentials("PLAIN", []byte("\x00"+user+"\x00"+arg)))
 	}
+}
+
+// offer lists the mechanisms that this client may use.
+func (s *session) offer(ctx context.Context) []string {
+	if s.o.Accounts == nil {
+		return nil
+	}
+	return s.o.Accounts.Mechanisms(ctx, s.credentials("", nil))
 }
 
 // auth is AUTH (RFC 5034 §4).
 func (s *session) auth(ctx context.Context, arg string) {
 	mech, initial, given := strings.Cut(arg, " ")
+	mech = strings.ToUpper(mech)
 	switch {
 	case !s.mayLogin():
 		s.needTLS()
 	case arg == "":
-		s.mechanisms()
-	case fold(mech) != "plain":
-		s.fail("unknown mechanism; AUTH PLAIN is served")
-	case given:
-		s.plain(ctx, initial)
+		s.mechanisms(ctx)
+	case mech != "PLAIN" && !slices.Contains(s.offer(ctx), mech):
+		s.fail("unknown mechanism; AUTH alone lists those that there are")
 	default:
-		s.challenge(ctx)
+		s.begin(ctx, mech, initial, given)
 	}
+}
+
+// begin reads the initial response. PLAIN, whose response has a form that we
+// know, is asked for here.
+func (s *session) begin(ctx context.Context, mech, initial string, given bool) {
+	var response []byte
+	var err error
+	switch {
+	case given:
+		response, err = decode(initial)
+	case mech == "PLAIN":
+		response, err = s.challenge(nil)
+	}
+	if err == nil && mech == "PLAIN" {
+		err = checkPlain(response)
+	}
+	if err != nil {
+		s.giveUp(err)
+		return
+	}
+	name := ""
+	if mech == "PLAIN" {
+		name = strings.Split(string(response), "\x00")[1]
+	}
+	s.login(ctx, name, s.credentials(mech, response))
 }
 
 // mechanisms answers AUTH without an argument, which old clients send to ask.
-func (s *session) mechanisms() {
+func (s *session) mechanisms(ctx context.Context) {
 	s.ok("mechanisms follow")
 	l := listing{w: s.conn}
-	l.text("PLAIN")
+	l.text(s.offer(ctx)...)
 	l.end()
 }
 
-// challenge asks for the response on a line of its own.
-func (s *session) challenge(ctx context.Context) {
-	s.reply("+ ")
-	s.await()
-	response, err := s.readResponse()
-	switch {
-	case err != nil:
-		s.lost(err)
-		s.over = true
-	case response == "*":
-		s.fail("login cancelled") // RFC 5034 §4
-	default:
-		s.plain(ctx, response)
+// Ends of a login that the client brought about.
+var (
+	errCancelled = errors.New("login cancelled") // RFC 5034 §4
+	errBase64    = errors.New("this is not base64")
+	errPlain     = errors.New("this is not a response of PLAIN")
+)
+
+// giveUp answers such an end. Any other error is that of the connection.
+func (s *session) giveUp(err error) {
+	if err == errCancelled || err == errBase64 || err == errPlain {
+		s.fail(err.Error())
+		return
 	}
+	s.lost(err)
+	s.over = true
+}
+
+// challenge asks for a response on a line of its own.
+func (s *session) challenge(text []byte) ([]byte, error) {
+	s.reply("+ " + base64.StdEncoding.EncodeToString(text))
+	s.await()
+	line, err := s.readResponse()
+	if err != nil {
+		return nil, err
+	}
+	return decode(line)
+}
+
+// decode decodes a response; = is an empty one (RFC 5034 §4).
+func decode(line string) ([]byte, error) {
+	switch line {
+	case "*":
+		return nil, errCancelled
+	case "=":
+		return []byte{}, nil
+	}
+	response, err := base64.StdEncoding.Strict().DecodeString(line)
+	if err != nil {
+		return nil, errBase64
+	}
+	return response, nil
+}
+
+// checkPlain looks at the form of a response of PLAIN (RFC 4616 §2).
+func checkPlain(response []byte) error {
+	fields := strings.Split(string(response), "\x00")
+	if len(fields) != 3 || fields[1] == "" || fields[2] == "" {
+		return errPlain
+	}
+	return nil
 }
 
 // readResponse reads a line that may be longer than a command.
@@ -124,27 +194,18 @@ func (s *session) readResponse() (string, error) {
 	}
 }
 
-// plain decodes a response of SASL PLAIN (RFC 4616 §2).
-func (s *session) plain(ctx context.Context, response string) {
-	if response == "=" {
-		response = "" // RFC 5034 §4: an empty initial response
-	}
-	decoded, err := base64.StdEncoding.Strict().DecodeString(response)
-	if err != nil {
-		s.fail("this is not base64")
-		return
-	}
-	fields := strings.Split(string(decoded), "\x00")
-	if len(fields) != 3 || fields[1] == "" || fields[2] == "" {
-		s.fail("this is not a response of PLAIN")
-		return
-	}
-	s.login(ctx, fields[1], decoded)
-}
-
 // login asks the authentication service and opens the maildrop.
-func (s *session) login(ctx context.Context, name string, response []byte) {
-	account, err := s.authenticate(ctx, response)
+func (s *session) login(ctx context.Context, name string, c Credentials) {
+	var broken error
+	c.Next = func(text []byte) (response []byte, err error) {
+		response, broken = s.challenge(text)
+		return response, broken
+	}
+	account, err := s.authenticate(ctx, c)
+	if broken != nil {
+		s.giveUp(broken)
+		return
+	}
 	if err == nil && !s.server.recent.allow(account.User, s.o.Now(), s.o.LoginDelay) {
 		s.log.Event(eventlog.LoginFailed, "user", account.User, "client", s.client, "reason", "login-delay")
 		s.reply("-ERR [LOGIN-DELAY] too soon after the last login") // RFC 2449 §8.1.2
@@ -165,11 +226,17 @@ func (s *session) login(ctx context.Context, name string, response []byte) {
 
 var errNoAccounts = status.New(454, "4.7.0", "cannot check logins: there is no authentication service")
 
-func (s *session) authenticate(ctx context.Context, response []byte) (Account, error) {
+func (s *session) authenticate(ctx context.Context, c Credentials) (Account, error) {
 	if s.o.Accounts == nil {
 		return Account{}, errNoAccounts
 	}
-	return s.o.Accounts.Login(ctx, Credentials{Response: response, Secured: s.secured(), RemoteIP: s.remote, LocalIP: s.local(), Session: s.id})
+	return s.o.Accounts.Login(ctx, c)
+}
+
+// credentials are a login of this session.
+func (s *session) credentials(mech string, response []byte) Credentials {
+	return Credentials{Mechanism: mech, Response: response, Secured: s.secured(), RemoteIP: s.remote, LocalIP: s.local(), Session: s.id,
+		TLS: s.conn.TLSState(), Config: s.o.TLS}
 }
 
 // denied answers a failed login (RFC 3206 §4). The log gets the name that was

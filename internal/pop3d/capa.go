@@ -3,16 +3,20 @@ package pop3d
 import (
 	"context"
 	"strconv"
+	"strings"
 )
 
 // capa lists what the server can do (RFC 2449 §5).
-func (s *session) capa(context.Context, string) {
+func (s *session) capa(ctx context.Context, _ string) {
 	s.ok("capabilities follow")
 	l := listing{w: s.conn}
 	l.text("TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER",
 		"LOGIN-DELAY "+strconv.Itoa(int(s.o.LoginDelay.Seconds())), "UTF8 USER", "LANG")
 	if s.mayLogin() && s.drop == nil {
-		l.text("USER", "SASL PLAIN")
+		l.text("USER")
+		if offer := s.offer(ctx); len(offer) > 0 {
+			l.text("SASL " + strings.Join(offer, " "))
+		}
 	}
 	if s.mayStartTLS() {
 		l.text("STLS")

@@ -1,6 +1,7 @@
 package pop3d
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -54,7 +55,25 @@ func sized(n int) string {
 // fakeAccounts knows people, and a user "broken" about whom nobody can tell.
 type fakeAccounts struct{ root string }
 
+func (f fakeAccounts) Mechanisms(context.Context, Credentials) []string {
+	return []string{"PLAIN", "LOGIN"}
+}
+
 func (f fakeAccounts) Login(_ context.Context, c Credentials) (Account, error) {
+	if c.Mechanism == "LOGIN" {
+		name, err := c.Response, error(nil)
+		if name == nil {
+			name, err = c.Next([]byte("Username:"))
+		}
+		if err != nil {
+			return Account{}, err
+		}
+		password, err := c.Next([]byte("Password:"))
+		if err != nil {
+			return Account{}, err
+		}
+		c.Response = bytes.Join([][]byte{nil, name, password}, []byte{0})
+	}
 	fields := strings.Split(string(c.Response), "\x00")
 	user, password := fields[1], fields[2]
 	if user == "broken" {

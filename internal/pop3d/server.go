@@ -36,15 +36,21 @@ type Account struct {
 
 // Credentials are a login and what the server knows about who tries it.
 type Credentials struct {
-	Response          []byte // of SASL PLAIN: authorization id NUL login NUL password
+	Mechanism         string
+	Response          []byte                                 // the initial one; nil is none
+	Next              func(challenge []byte) ([]byte, error) // answers a challenge; its error ends the login and is returned
 	Secured           bool
 	RemoteIP, LocalIP netip.Addr
 	Session           string
+	TLS               *tls.ConnectionState // nil without
+	Config            *tls.Config          // that TLS was made with
 }
 
 // Accounts decides about logins. Its errors are *status.Error: temporary ones
 // become [SYS/TEMP], the others [AUTH] (RFC 3206).
 type Accounts interface {
+	// Mechanisms returns the SASL mechanisms that may be offered.
+	Mechanisms(context.Context, Credentials) []string
 	Login(context.Context, Credentials) (Account, error)
 }
 

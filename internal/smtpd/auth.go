@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"slices"
 
 	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
@@ -15,6 +16,22 @@ const maxAuthLine = 12288
 
 // mayLogIn reports whether AUTH is offered: never in the clear.
 func (c *conn) mayLogIn() bool { return c.offersLogin() && c.secure() && c.login == "" }
+
+// mechanisms are those that this client may use. LOGIN is PLAIN in two steps,
+// which we put together, so one goes with the other.
+func (c *conn) mechanisms() []string {
+	names := c.server.o.Auth.Offer(context.Background(), c.authInfo())
+	if i := slices.Index(names, "PLAIN"); i >= 0 && !slices.Contains(names, "LOGIN") {
+		names = slices.Insert(slices.Clone(names), i+1, "LOGIN")
+	}
+	return names
+}
+
+// authInfo is what the authentication service may know of the client.
+func (c *conn) authInfo() dovecotauth.AuthInfo {
+	info := dovecotauth.AuthInfo{Secured: true, RemoteIP: c.addr, LocalIP: remoteIP(c.LocalAddr())}
+	return info.WithTLS(c.TLSState(), c.tlsConfig())
+}
 
 // Refusals of a login, besides those of the service behind it.
 var (
@@ -32,14 +49,46 @@ func (c *conn) auth(arg string) {
 		c.refuse(fault)
 		return
 	}
-	response, err := c.readLogin(mech, initial)
-	if err != nil {
-		if !c.ended {
-			c.refuse(statusLine(err))
-		}
+	if mech != "PLAIN" && mech != "LOGIN" {
+		c.converse(mech, initial)
 		return
 	}
-	c.logIn(mech, response)
+	response, err := c.readLogin(mech, initial)
+	if err != nil {
+		c.giveUp(err)
+		return
+	}
+	login, err := c.server.o.Auth.Authenticate(context.Background(), "smtp", "PLAIN", response, c.authInfo())
+	c.logIn(mech, userOf(response), login, err)
+}
+
+// giveUp answers a login that the client broke off or could not spell.
+func (c *conn) giveUp(err error) {
+	if !c.ended {
+		c.refuse(statusLine(err))
+	}
+}
+
+// converse holds the dialogue of any other mechanism.
+func (c *conn) converse(mech, initial string) {
+	var response []byte
+	var broken error
+	if initial != "" {
+		if response, broken = unbase64(initial); broken != nil {
+			c.giveUp(broken)
+			return
+		}
+	}
+	login, err := c.server.o.Auth.Exchange(context.Background(), "smtp", mech, response, c.authInfo(), func(challenge []byte) ([]byte, error) {
+		var response []byte
+		response, broken = c.ask(base64.StdEncoding.EncodeToString(challenge))
+		return response, broken
+	})
+	if broken != nil {
+		c.giveUp(broken)
+		return
+	}
+	c.logIn(mech, login.User, login, err)
 }
 
 func (c *conn) mayAuth(mech string) string {
@@ -56,7 +105,7 @@ func (c *conn) mayAuth(mech string) string {
 		return "503 5.5.1 a mail transaction is under way"
 	case mech == "":
 		return "501 5.5.4 expected the name of a mechanism"
-	case mech != "PLAIN" && mech != "LOGIN":
+	case !slices.Contains(c.mechanisms(), mech):
 		return "504 5.5.4 unknown mechanism"
 	}
 	return ""
@@ -101,34 +150,42 @@ func checkPlain(response []byte) error {
 
 // response decodes the initial response, or asks for one.
 func (c *conn) response(initial, challenge string) ([]byte, error) {
-	if initial == "=" {
-		return nil, nil
-	}
 	if initial == "" {
-		c.reply("334 " + challenge)
-		line, err := c.readLine(maxAuthLine)
-		if err != nil {
-			c.broken(err)
-			return nil, errConnectionGone
-		}
-		initial = string(bytes.TrimSuffix(line, crlf[:1]))
+		return c.ask(challenge)
 	}
-	if initial == "*" {
+	return unbase64(initial)
+}
+
+// ask sends a challenge and reads the response.
+func (c *conn) ask(challenge string) ([]byte, error) {
+	c.reply("334 " + challenge)
+	line, err := c.readLine(maxAuthLine)
+	if err != nil {
+		c.broken(err)
+		return nil, errConnectionGone
+	}
+	return unbase64(string(bytes.TrimSuffix(line, crlf[:1])))
+}
+
+// unbase64 decodes a response: = is an empty one (RFC 4954 §4).
+func unbase64(text string) ([]byte, error) {
+	switch text {
+	case "=":
+		return []byte{}, nil
+	case "*":
 		return nil, errCancelled
 	}
-	response, err := base64.StdEncoding.Strict().DecodeString(initial)
+	response, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil, errBase64
 	}
 	return response, nil
 }
 
-// logIn asks the authentication service.
-func (c *conn) logIn(mech string, response []byte) {
-	info := dovecotauth.AuthInfo{Secured: true, RemoteIP: c.addr, LocalIP: remoteIP(c.LocalAddr())}
-	login, err := c.server.o.Auth.Authenticate(context.Background(), "smtp", "PLAIN", response, info)
+// logIn answers what the authentication service said.
+func (c *conn) logIn(mech, user string, login dovecotauth.Login, err error) {
 	if err != nil {
-		c.log.Event(eventlog.LoginFailed, "client", c.client(), "user", userOf(response), "mechanism", mech, "error", err)
+		c.log.Event(eventlog.LoginFailed, "client", c.client(), "user", user, "mechanism", mech, "error", err)
 		c.reply(statusLine(err))
 		if !status.Of(err).Temporary() {
 			c.failures++

@@ -119,6 +119,29 @@ func (people) Postmaster(context.Context) (address.Address, bool, error) {
 // logins knows alice and bob, both with the password secret.
 type logins struct{}
 
+func (logins) Offer(context.Context, dovecotauth.AuthInfo) []string {
+	return []string{"PLAIN", "X-STEPS"}
+}
+
+// Exchange knows X-STEPS: it asks one and two, and wants 1 and 2.
+func (logins) Exchange(_ context.Context, _, mech string, initial []byte, _ dovecotauth.AuthInfo, next func([]byte) ([]byte, error)) (dovecotauth.Login, error) {
+	one, err := initial, error(nil)
+	if initial == nil {
+		one, err = next([]byte("one"))
+	}
+	if err != nil {
+		return dovecotauth.Login{}, err
+	}
+	two, err := next([]byte("two"))
+	if err != nil {
+		return dovecotauth.Login{}, err
+	}
+	if mech != "X-STEPS" || string(one) != "1" || string(two) != "2" {
+		return dovecotauth.Login{}, status.New(535, "5.7.8", "cannot log in: wrong user or password")
+	}
+	return dovecotauth.Login{User: "alice@local.test"}, nil
+}
+
 func (logins) Authenticate(_ context.Context, _, mech string, response []byte, info dovecotauth.AuthInfo) (dovecotauth.Login, error) {
 	parts := strings.Split(string(response), "\x00")
 	if mech != "PLAIN" || !info.Secured || len(parts) != 3 {

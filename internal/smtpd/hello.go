@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"peyk/internal/eventlog"
@@ -78,8 +79,8 @@ func (c *conn) welcome() {
 	if c.mayStartTLS() {
 		line("STARTTLS")
 	}
-	if c.mayLogIn() {
-		line("AUTH PLAIN LOGIN")
+	if c.mayLogIn() { // RFC 4954 §3
+		line("AUTH " + strings.Join(c.mechanisms(), " "))
 	}
 	line("8BITMIME")
 	line("SMTPUTF8")

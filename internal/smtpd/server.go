@@ -55,7 +55,9 @@ type Directory interface {
 
 // An Authenticator checks logins; *dovecotauth.Auth is one.
 type Authenticator interface {
+	Offer(ctx context.Context, info dovecotauth.AuthInfo) []string
 	Authenticate(ctx context.Context, service, mech string, response []byte, info dovecotauth.AuthInfo) (dovecotauth.Login, error)
+	Exchange(ctx context.Context, service, mech string, initial []byte, info dovecotauth.AuthInfo, next func(challenge []byte) ([]byte, error)) (dovecotauth.Login, error)
 }
 
 // A Queue takes messages. Errors are *status.Error where a client should know
@@ -89,12 +91,17 @@ type Options struct {
 // A Server answers SMTP on any number of listeners.
 type Server struct {
 	o      Options
+	public *tls.Config // that asks nobody for a certificate
 	policy atomic.Pointer[Policy]
 }
 
 // New returns a server.
 func New(o Options, p *Policy) *Server {
 	s := &Server{o: o}
+	if o.TLS != nil {
+		s.public = o.TLS.Clone()
+		s.public.ClientAuth = tls.NoClientCert
+	}
 	s.policy.Store(p)
 	return s
 }

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"crypto/tls"
 	"time"
 
 	"peyk/internal/eventlog"
@@ -32,12 +33,23 @@ func (c *conn) startTLS(arg string) {
 	}
 }
 
+// tlsConfig is the configuration of TLS for the service.
+func (c *conn) tlsConfig() *tls.Config { return c.server.tlsFor(c.service) }
+
+// tlsFor asks those clients only for a certificate that may log in.
+func (s *Server) tlsFor(service Service) *tls.Config {
+	if service == MX {
+		return s.public
+	}
+	return s.o.TLS
+}
+
 func (c *conn) upgrade() {
 	c.reply("220 2.0.0 ready to start TLS")
 	c.in.discard()
 	ctx, cancel := context.WithTimeout(context.Background(), c.handshakeTime())
 	defer cancel()
-	if err := c.UpgradeTLS(ctx, c.server.o.TLS); err != nil {
+	if err := c.UpgradeTLS(ctx, c.tlsConfig()); err != nil {
 		c.log.Event(eventlog.TLSFailed, "client", c.client(), "error", err)
 		c.end("") // never back to plaintext
 		return

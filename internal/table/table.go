@@ -6,6 +6,7 @@
 //	domains/example.org/aliases    the aliases(5) format
 //	domains/example.org/app-passwords, second-factor, access
 //	access                         limits of logins and of mail
+//	domains/example.org/certificates, certificates    who may log in with a client certificate
 //
 // Reading is cheap to repeat: a file is parsed again only when its times, size
 // or inode have changed. A line that cannot be understood is never a reason to
@@ -49,6 +50,7 @@ type Domains struct {
 	apps     cache[*entries[AppPassword]]
 	seconds  cache[*entries[SecondFactor]]
 	access   cache[*accessTable]
+	certs    cache[*certificates]
 }
 
 // OpenDomains returns the tables below a control directory. Nothing is read
@@ -108,7 +110,7 @@ func isDomain(s string) bool {
 
 // Check returns everything that is wrong in the tables, for mailctl.
 func (d *Domains) Check() []error {
-	errs := d.checkAccess(d.serverAccess(), "")
+	errs := append(d.checkAccess(d.serverAccess(), ""), d.checkCertificates("")...)
 	entries, err := os.ReadDir(d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return errs
@@ -130,7 +132,7 @@ func (d *Domains) checkEntry(name string) []error {
 		return []error{&LineError{File: d.path(name), Err: errors.Join(err,
 			errors.New("cannot use this entry: expected a directory whose name is a domain in lower case, internationalised ones as xn--"))}}
 	}
-	return slices.Concat(d.checkUsers(name), d.checkAliases(name),
+	return slices.Concat(d.checkUsers(name), d.checkAliases(name), d.checkCertificates(name),
 		checkEntries(d, &d.apps, name, appPasswordsFile, parseAppPassword),
 		checkEntries(d, &d.seconds, name, secondFactorFile, parseSecondFactor),
 		d.checkAccess(d.path(name, accessFile), name))

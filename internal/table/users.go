@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"peyk/internal/address"
+	"peyk/internal/passhash"
 )
 
 // User is one account, a line of a users file.
@@ -27,6 +28,12 @@ func (u User) String() string { return u.Addr.String() }
 
 // GoString is String, for the same reason.
 func (u User) GoString() string { return "table.User{" + u.Addr.String() + "}" }
+
+// SCRAMField returns the name of the extra field with the keys of a SCRAM
+// mechanism, such as scram_sha256.
+func SCRAMField(hash passhash.SCRAM) string {
+	return "scram_" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(hash.String(), "SCRAM-"), "-", ""))
+}
 
 // users is a parsed users file.
 type users struct {
