@@ -19,7 +19,7 @@ VERSION := $(shell sed -n 's/^var Version = "\(.*\)"/\1/p' internal/version/vers
 BUILD    = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags urfave_cli_no_docs \
            -ldflags '-s -w -X peyk/internal/version.Version=$(VERSION) -X peyk/internal/control.DefaultDir=$(SYSCONFDIR)/peyk/control'
 
-DAEMONS  = smtpd queue-run deliver remote imapd pop3d authd
+DAEMONS  = smtpd queue-run deliver remote imapd pop3d authd auth-remote
 TOOLS    = mailctl sendmail
 PROGRAMS = $(DAEMONS) $(TOOLS)
 MANLINKS = mailq.1 newaliases.1

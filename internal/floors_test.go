@@ -23,9 +23,9 @@ var floors = [][]string{
 	{"version", "sysexits", "commit", "eventlog"},
 	{"address", "status", "header", "mimescan", "envelope", "dsn", "passhash", "casemap", "mailtext", "totp"},
 	{"control", "table", "spool", "mailbox", "textindex", "authstate"},
-	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "mx", "nameserver"},
+	{"guardconn", "lmtp", "smtpclient", "dovecotauth", "checkpassword", "oauth", "mx", "nameserver"},
 	{"daemon"},
-	{"smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd", "sendmail", "mailctl"},
+	{"smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd", "authremote", "sendmail", "mailctl"},
 }
 
 // Exceptions to the rule, each with its reason.
@@ -52,12 +52,14 @@ var confined = map[string][]string{
 	"github.com/emersion/go-maildir":      {"mailbox"},
 	"github.com/fsnotify/fsnotify":        {"mailbox", "spool", "queuerun", "authd"},
 	"github.com/urfave/cli/v2":            {"daemon", "mailctl", "smtpd", "imapd", "pop3d", "deliver", "queuerun", "remote", "authd"},
+	"github.com/go-ldap/ldap/v3":          {"authremote"},
+	"github.com/jackc/pgx/v5":             {"authremote"},
 	"github.com/miekg/dns":                {"mx", "nameserver"},
 	"github.com/landlock-lsm/go-landlock": {"daemon"},
 	"github.com/go-crypt/crypt":           {"passhash"},
 	"github.com/xdg-go/stringprep":        {"passhash"},
 	"github.com/xdg-go/scram":             {}, // a client for tests
-	"modernc.org/sqlite":                  {"textindex"},
+	"modernc.org/sqlite":                  {"textindex", "authremote"},
 	"rsc.io/qr":                           {"mailctl"},
 	"pgregory.net/rapid":                  {}, // tests only
 }

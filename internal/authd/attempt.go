@@ -123,8 +123,7 @@ func (a *attempt) proves(ctx context.Context, account table.User, found bool, pa
 		}
 		defer s.turnstile.leave()
 		if !found {
-			passhash.Dummy(password)
-			return false, nil
+			return false, s.accounts.pretend(ctx, a.user, password)
 		}
 		return s.accounts.verify(ctx, account, password)
 	})

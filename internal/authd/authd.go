@@ -40,7 +40,9 @@ type Server struct {
 	editor    *table.Editor
 	state     *authstate.State
 	countries *countries
-	accounts  backend
+	accounts  backend // which is the server itself, by way of backends
+	backends  atomic.Pointer[backends]
+	remote    *dovecotauth.Auth // auth-remote, which knows tokens
 	turnstile *turnstile
 	outcomes  *outcomes
 	penalties *penalties
@@ -66,6 +68,7 @@ type settings struct {
 
 	mechanisms   []string // that are allowed; nil = those that work
 	certificates bool     // clients are asked for theirs
+	tokens       bool     // somebody knows whose a token is
 }
 
 // New returns a server of a configuration.
@@ -88,12 +91,13 @@ func New(c *control.Config, o Options) *Server {
 		editor:    table.NewEditor(c.Dir(), disk),
 		state:     authstate.New(c.Text(control.AuthState), disk),
 		countries: newCountries(o.Now),
-		accounts:  files{tables},
+		remote:    dovecotauth.NewAuth(c.Text(control.AuthRemoteSocket), dovecotauth.Options{Now: o.Now}),
 		turnstile: newTurnstile(parallel),
 		outcomes:  newOutcomes(o.Now, c.Duration(control.AuthCache)),
 		penalties: &penalties{now: o.Now},
 		secret:    secret(c.Text(control.AuthState), o),
 	}
+	s.accounts = s
 	s.Reload(c)
 	return s
 }
@@ -113,13 +117,21 @@ func (s *Server) Reload(c *control.Config) {
 
 		mechanisms:   chosen(c),
 		certificates: c.Text(control.TLSClientCertificates) == "request",
+		tokens:       c.Text(control.OAuthIntrospection) != "" || c.Text(control.OAuthKeys) != "",
 	})
+	if old := s.backends.Swap(openBackends(c, files{s.tables}, s.options)); old != nil {
+		old.close()
+	}
 	s.outcomes.forget(c.Duration(control.AuthCache))
 	s.changes.tell("")
 }
 
-// Close closes the files of the state.
-func (s *Server) Close() { s.state.Close() }
+// Close closes the files of the state and the connections to others.
+func (s *Server) Close() {
+	s.state.Close()
+	s.remote.Close()
+	s.backends.Load().close()
+}
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)

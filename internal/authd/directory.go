@@ -3,6 +3,7 @@ package authd
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,13 +13,13 @@ import (
 
 // User answers who an account is; it is the userdb. Names are normalised as
 // for a login.
-func (s *Server) User(_ context.Context, _, name string) (dovecotauth.User, bool, error) {
+func (s *Server) User(ctx context.Context, _, name string) (dovecotauth.User, bool, error) {
 	set := s.settings.Load()
 	addr, err := normalise(name, set.defaultDomain)
 	if err != nil {
 		return dovecotauth.User{}, false, nil
 	}
-	u, found, err := s.tables.User(addr)
+	u, found, err := s.accounts.account(ctx, addr)
 	if err != nil || !found {
 		return dovecotauth.User{}, false, err
 	}
@@ -34,7 +35,7 @@ func (s *Server) User(_ context.Context, _, name string) (dovecotauth.User, bool
 }
 
 // List returns the addresses of all accounts.
-func (s *Server) List(context.Context) ([]string, error) {
+func (s *Server) List(ctx context.Context) ([]string, error) {
 	domains, err := s.tables.List()
 	if err != nil {
 		return nil, err
@@ -47,6 +48,13 @@ func (s *Server) List(context.Context) ([]string, error) {
 		}
 		for _, u := range users {
 			names = append(names, u.Addr.String())
+		}
+		if f := s.backends.Load().foreign(d); f != nil {
+			more, err := f.list(ctx, d)
+			if err != nil {
+				return names, err
+			}
+			names = append(names, slices.DeleteFunc(more, func(name string) bool { return slices.Contains(names, name) })...)
 		}
 	}
 	return names, nil

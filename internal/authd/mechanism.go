@@ -32,6 +32,8 @@ func mechanisms() []mechanism {
 		{dovecotauth.Mechanism{Name: "SCRAM-SHA-1-PLUS", Flags: bound}, bySCRAM(passhash.SHA1(), true)},
 		{dovecotauth.Mechanism{Name: "SCRAM-SHA-1", Flags: mutual}, bySCRAM(passhash.SHA1(), false)},
 		{dovecotauth.Mechanism{Name: "EXTERNAL"}, byCertificate},
+		{dovecotauth.Mechanism{Name: "OAUTHBEARER", Flags: plain}, byToken("OAUTHBEARER")},
+		{dovecotauth.Mechanism{Name: "XOAUTH2", Flags: plain}, byToken("XOAUTH2")},
 	}
 }
 
@@ -53,7 +55,13 @@ func (set *settings) allows(name string) bool {
 	if len(set.mechanisms) > 0 {
 		return slices.Contains(set.mechanisms, name)
 	}
-	return name != "EXTERNAL" || set.certificates
+	switch name {
+	case "EXTERNAL":
+		return set.certificates
+	case "OAUTHBEARER", "XOAUTH2":
+		return set.tokens
+	}
+	return true
 }
 
 // offered returns the names of what may be used now: what the control
@@ -73,13 +81,16 @@ func (s *Server) offered() []string {
 	if set.certificates {
 		names = append(names, "EXTERNAL")
 	}
+	if set.tokens {
+		names = append(names, "OAUTHBEARER", "XOAUTH2")
+	}
 	return names
 }
 
 // allHaveKeys reports whether every account with a password can use SCRAM.
 func (s *Server) allHaveKeys(hash passhash.SCRAM) bool {
 	domains, err := s.tables.List()
-	if err != nil {
+	if err != nil || !s.backends.Load().everywhere() {
 		return false
 	}
 	for _, domain := range domains {

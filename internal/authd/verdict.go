@@ -26,6 +26,7 @@ const (
 	noKeys        refusal = "no-keys"
 	noBinding     refusal = "channel-binding"
 	noCertificate refusal = "certificate"
+	badToken      refusal = "token"
 )
 
 // verdict says and logs what became of the login. The client learns no more

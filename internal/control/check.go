@@ -137,7 +137,7 @@ func checkName(text string) error {
 
 // Mechanisms are the SASL mechanisms that authd knows.
 func Mechanisms() []string {
-	return []string{"PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "EXTERNAL"}
+	return []string{"PLAIN", "LOGIN", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "EXTERNAL", "OAUTHBEARER", "XOAUTH2"}
 }
 
 func checkMechanism(text string) error {

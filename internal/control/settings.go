@@ -3,7 +3,7 @@ package control
 import "slices"
 
 // Programs that read a setting; Daemons is all that run as a service.
-var Daemons = []string{"smtpd", "queue-run", "deliver", "remote", "imapd", "pop3d", "authd"}
+var Daemons = []string{"smtpd", "queue-run", "deliver", "remote", "imapd", "pop3d", "authd", "auth-remote"}
 
 // Settings of every program.
 var (
@@ -52,7 +52,7 @@ var commonSettings = []*Setting{Hostname, LogFormat, Spool, AuthSocket, UserdbSo
 // All returns every setting there is, sorted by name.
 func All() []*Setting {
 	all := slices.Concat(commonSettings, smtpdSettings, queueSettings, deliverSettings, mailboxSettings, remoteSettings,
-		imapdSettings, pop3dSettings, authdSettings)
+		imapdSettings, pop3dSettings, authdSettings, authRemoteSettings)
 	slices.SortFunc(all, func(a, b *Setting) int {
 		if a.Name < b.Name {
 			return -1

@@ -29,19 +29,26 @@ type child struct {
 	name, program string
 	seat          *control.Setting // the socket that it answers; another program may sit there
 	args          []string
+	unless        func(*control.Config) bool // it has nothing to do; nil = never
 }
 
 // children are the daemons in the order of their start. The flags make each of
 // the two smtpd units leave the other's ports alone.
 var children = []child{
-	{"authd", "authd", control.AuthSocket, nil},
-	{"deliver", "deliver", control.DeliverSocket, []string{"-listen"}},
-	{"remote", "remote", control.RemoteSocket, nil},
-	{"queue-run", "queue-run", nil, nil},
-	{"smtpd", "smtpd", nil, []string{"-listen-submission", "", "-listen-submissions", "", "-listen-submit", ""}},
-	{"submission", "smtpd", nil, []string{"-listen-smtp", ""}},
-	{"imapd", "imapd", nil, nil},
-	{"pop3d", "pop3d", nil, nil},
+	{"auth-remote", "auth-remote", control.AuthRemoteSocket, nil, asksNobody},
+	{"authd", "authd", control.AuthSocket, nil, nil},
+	{"deliver", "deliver", control.DeliverSocket, []string{"-listen"}, nil},
+	{"remote", "remote", control.RemoteSocket, nil, nil},
+	{"queue-run", "queue-run", nil, nil, nil},
+	{"smtpd", "smtpd", nil, []string{"-listen-submission", "", "-listen-submissions", "", "-listen-submit", ""}, nil},
+	{"submission", "smtpd", nil, []string{"-listen-smtp", ""}, nil},
+	{"imapd", "imapd", nil, nil, nil},
+	{"pop3d", "pop3d", nil, nil, nil},
+}
+
+// asksNobody reports whether auth-remote has nothing to do.
+func asksNobody(c *control.Config) bool {
+	return len(c.Backends()) == 0 && c.Text(control.OAuthIntrospection) == "" && c.Text(control.OAuthKeys) == ""
 }
 
 // taken reports whether another program sits in the seat of a child already:
@@ -85,7 +92,7 @@ func newFamily(s *sandbox, stderr io.Writer) *family {
 func (f *family) start(ctx context.Context) error {
 	signal.Notify(f.hup, syscall.SIGHUP)
 	for i := range children {
-		if f.sandbox.taken(children[i]) {
+		if f.sandbox.taken(children[i]) || children[i].unless != nil && children[i].unless(f.sandbox.config) {
 			continue
 		}
 		ready := make(chan error, 1)

@@ -119,17 +119,20 @@ func (s *sandbox) socket(name string) string { return filepath.Join(s.sockets, n
 // controls returns the control files of the sandbox.
 func (s *sandbox) controls() map[string]string {
 	controls := map[string]string{
-		"hostname":       "mx.example.test",
-		"spool":          s.path("spool"),
-		"mail-root":      s.path("mail"),
-		"auth-state":     s.path("auth"),
-		"auth-socket":    s.socket("auth.sock"),
-		"userdb-socket":  s.socket("userdb.sock"),
-		"deliver-socket": s.socket("deliver.sock"),
-		"remote-socket":  s.socket("remote.sock"),
-		"listen-submit":  s.socket("submit.sock"),
-		"log-files":      s.path("log", "*.log"),
-		"limits-exempt":  "127.0.0.0/8\n::1",
+		"hostname":      "mx.example.test",
+		"spool":         s.path("spool"),
+		"mail-root":     s.path("mail"),
+		"auth-state":    s.path("auth"),
+		"auth-socket":   s.socket("auth.sock"),
+		"userdb-socket": s.socket("userdb.sock"),
+
+		"auth-remote-socket":   s.socket("auth-remote.sock"),
+		"userdb-remote-socket": s.socket("userdb-remote.sock"),
+		"deliver-socket":       s.socket("deliver.sock"),
+		"remote-socket":        s.socket("remote.sock"),
+		"listen-submit":        s.socket("submit.sock"),
+		"log-files":            s.path("log", "*.log"),
+		"limits-exempt":        "127.0.0.0/8\n::1",
 		// Nothing may leave the machine: foreign mail waits in the queue
 		// until somebody listens here or sets another route.
 		"routes": "* " + loopback(s.basePort+26),

@@ -20,7 +20,7 @@ import (
 
 // programs are the daemons and tools, and the section of their manual page.
 var programs = map[string]string{
-	"smtpd": "8", "queue-run": "8", "deliver": "8", "remote": "8", "imapd": "8", "pop3d": "8", "authd": "8",
+	"smtpd": "8", "queue-run": "8", "deliver": "8", "remote": "8", "imapd": "8", "pop3d": "8", "authd": "8", "auth-remote": "8",
 	"mailctl": "8", "sendmail": "1",
 }
 

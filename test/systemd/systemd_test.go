@@ -91,7 +91,7 @@ func TestUsers(t *testing.T) {
 		t.Skipf("not root: %s", out)
 	}
 	passwd, _ := os.ReadFile(filepath.Join(root, "etc/passwd"))
-	for _, user := range []string{"peyk-smtpd", "peyk-queue", "peyk-mail", "peyk-remote", "peyk-auth"} {
+	for _, user := range []string{"peyk-smtpd", "peyk-queue", "peyk-mail", "peyk-remote", "peyk-auth", "peyk-auth-remote"} {
 		if !strings.Contains("\n"+string(passwd), "\n"+user+":") {
 			t.Errorf("no user %s came of sysusers.conf: %s", user, out)
 		}
