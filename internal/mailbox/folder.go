@@ -73,7 +73,9 @@ func (f *Folder) Watch() {
 	}
 	f.watched = true
 	f.host.watch.add(f)
-	f.dirty.Store(f.snap.Load() != nil) // it may have changed since
+	if f.snap.Load() != nil {
+		f.dirty.Store(true) // it may have changed since
+	}
 }
 
 // Name returns the folder's name.
