@@ -56,6 +56,9 @@ func (a *Agent) find(ctx context.Context, r envelope.Recipient) (*recipient, err
 
 // take copies what is needed from the account.
 func (r *recipient) take(u dovecotauth.User, quota mailbox.Quota) error {
+	if err := u.MailRefusal(); err != nil {
+		return err
+	}
 	r.account, r.uid, r.home = u.Name, u.UID, ""
 	if filepath.IsAbs(u.Home) {
 		r.home = filepath.Clean(u.Home)

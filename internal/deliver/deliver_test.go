@@ -41,7 +41,9 @@ func (p people) Lookup(_ context.Context, _, name string) (dovecotauth.User, boo
 	if info, err := os.Stat(home); domain != "x.test" || err != nil || !info.IsDir() {
 		return dovecotauth.User{}, false, nil
 	}
-	return dovecotauth.User{Name: name, UID: -1, GID: -1, Home: home, Quota: p.quota[local]}, true, nil
+	refusal := map[string]string{"suspended": "450 4.2.1 this account is suspended", "mute": "550 5.2.1 this account takes no mail"}[local]
+	return dovecotauth.User{Name: name, UID: -1, GID: -1, Home: home, Quota: p.quota[local],
+		Fields: map[string]string{dovecotauth.FieldMail: refusal}}, true, nil
 }
 
 // letters is a Queue that keeps what it gets.

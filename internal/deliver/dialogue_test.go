@@ -20,10 +20,11 @@ import (
 
 // The people of the dialogues: alice, bob, carol; full, whose mailbox never
 // has room for more than its trace fields; small, whose has room for one
-// empty message; broken, whose .forward file is.
+// empty message; broken, whose .forward file is; suspended and mute, who take no
+// mail.
 func TestDialogues(t *testing.T) {
 	dialog.RunDir(t, "../../test/e2e/deliver", func(t *testing.T, settings map[string]string) dialog.Dialer {
-		h := newHouse(t, "alice", "bob", "carol", "full", "small", "broken")
+		h := newHouse(t, "alice", "bob", "carol", "full", "small", "broken", "suspended", "mute")
 		h.users.quota["full"] = "*:bytes=10"
 		h.users.quota["small"] = "*:bytes=70"
 		h.forward("broken", "bob@x.test, :nonsense:\n")

@@ -188,6 +188,9 @@ func (s *session) dispatch(p *parser) (reply, error) {
 	if err := s.mayNow(c.in); err != nil {
 		return reply{}, err
 	}
+	if err := s.permits(name); err != nil {
+		return reply{}, err
+	}
 	if c.in == inside && !leaves(name) {
 		if err := s.need(mailbox.RightRead); err != nil {
 			return reply{}, err

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/mailbox"
@@ -32,10 +33,11 @@ import (
 type Users interface {
 	// Mechanisms returns the SASL mechanisms that a client may be offered.
 	Mechanisms(ctx context.Context, c Client) []string
-	// Login holds a SASL exchange and returns the canonical name of the user.
+	// Login holds a SASL exchange and returns the canonical name of the user,
+	// and what the login may do.
 	// A nil initial response is none; next answers each challenge, and its
 	// error ends the exchange and is returned.
-	Login(ctx context.Context, mechanism string, initial []byte, c Client, next func(challenge []byte) ([]byte, error)) (user string, err error)
+	Login(ctx context.Context, mechanism string, initial []byte, c Client, next func(challenge []byte) ([]byte, error)) (dovecotauth.Login, error)
 	// Mailbox returns the root of the user's Maildir and its limits.
 	Mailbox(ctx context.Context, user string) (root string, quota mailbox.Quota, err error)
 }
@@ -85,9 +87,10 @@ const (
 type Options struct {
 	Host      *mailbox.Host
 	Users     Users
-	TLS       *tls.Config    // for STARTTLS; nil offers none
-	Plaintext []netip.Prefix // from where a login without TLS is allowed
-	Exempt    []netip.Prefix // from where a user may have any number of connections
+	Sessions  *dovecotauth.Sessions // ends those whose login is not good any more; nil ends none
+	TLS       *tls.Config           // for STARTTLS; nil offers none
+	Plaintext []netip.Prefix        // from where a login without TLS is allowed
+	Exempt    []netip.Prefix        // from where a user may have any number of connections
 	Limits    Limits
 	Hostname  string // in the greeting
 	Log       *eventlog.Log

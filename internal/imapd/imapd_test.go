@@ -20,6 +20,7 @@ import (
 	"peyk/internal/commit"
 	"peyk/internal/control"
 	"peyk/internal/dialog"
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/mailbox"
@@ -35,7 +36,7 @@ type fakeUsers struct {
 
 func (f fakeUsers) Mechanisms(context.Context, Client) []string { return []string{"PLAIN", "LOGIN"} }
 
-func (f fakeUsers) Login(_ context.Context, mechanism string, plain []byte, _ Client, next func([]byte) ([]byte, error)) (string, error) {
+func (f fakeUsers) Login(_ context.Context, mechanism string, plain []byte, _ Client, next func([]byte) ([]byte, error)) (dovecotauth.Login, error) {
 	if mechanism == "LOGIN" {
 		name := plain
 		var err error
@@ -43,24 +44,27 @@ func (f fakeUsers) Login(_ context.Context, mechanism string, plain []byte, _ Cl
 			name, err = next([]byte("Username:"))
 		}
 		if err != nil {
-			return "", err
+			return dovecotauth.Login{}, err
 		}
 		password, err := next([]byte("Password:"))
 		if err != nil {
-			return "", err
+			return dovecotauth.Login{}, err
 		}
 		plain = bytes.Join([][]byte{nil, name, password}, []byte{0})
 	}
 	switch string(plain) {
 	case "\x00alice\x00secret", "alice\x00alice\x00secret":
-		return "alice", nil
+		return dovecotauth.Login{User: "alice"}, nil
 	case "\x00bob\x00pass word\"\\":
-		return "bob", nil
+		return dovecotauth.Login{User: "bob"}, nil
+	}
+	if rights, ok := strings.CutPrefix(string(plain), "\x00alice\x00"); ok && strings.HasSuffix(rights, "-only") {
+		return dovecotauth.Login{User: "alice", Fields: map[string]string{dovecotauth.FieldRights: rights}}, nil
 	}
 	if strings.HasPrefix(string(plain), "\x00broken\x00") {
-		return "", status.New(454, "4.7.0", "cannot reach the user database")
+		return dovecotauth.Login{}, status.New(454, "4.7.0", "cannot reach the user database")
 	}
-	return "", status.New(535, "5.7.8", "wrong name or password")
+	return dovecotauth.Login{}, status.New(535, "5.7.8", "wrong name or password")
 }
 
 func (f fakeUsers) Mailbox(_ context.Context, user string) (string, mailbox.Quota, error) {

@@ -172,10 +172,15 @@ func (d *dialogue) answer(challenge []byte) ([]byte, error) {
 }
 
 func (s *session) admit(ctx context.Context, mechanism string, response []byte, next func([]byte) ([]byte, error)) (user string, err error) {
-	user, err = s.o.Users.Login(ctx, mechanism, response, s.client(), next)
+	before := s.o.Sessions.Now()
+	login, err := s.o.Users.Login(ctx, mechanism, response, s.client(), next)
+	if err == nil {
+		err = knownRights(login.Rights())
+	}
 	if err != nil {
 		return "", err
 	}
+	user = login.User
 	root, quota, err := s.o.Users.Mailbox(ctx, user)
 	if err != nil {
 		return "", err
@@ -187,6 +192,8 @@ func (s *session) admit(ctx context.Context, mechanism string, response []byte, 
 		s.stand()
 		return user, err
 	}
+	s.rights = login.Rights()
+	s.unlist = s.o.Sessions.Enter(before, login, addrOf(s.conn.RemoteAddr()), s.ender(user))
 	return user, nil
 }
 

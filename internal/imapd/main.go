@@ -55,7 +55,11 @@ func run(ctx context.Context, e *daemon.Env) error {
 	defer auth.Close()
 	users := dovecotauth.NewUserDB(c.Text(control.UserdbSocket), dovecotauth.Options{Now: e.Now, Rand: e.Rand})
 	defer users.Close()
-	o := Options{Host: host, Users: Dovecot{Auth: auth, Users: users}, Log: e.Log, Now: e.Now, Rand: e.Rand}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sessions := dovecotauth.NewSessions(auth, service)
+	go sessions.Follow(ctx)
+	o := Options{Host: host, Users: Dovecot{Auth: auth, Users: users}, Sessions: sessions, Log: e.Log, Now: e.Now, Rand: e.Rand}
 	if e.Flags.Bool("stdin") || e.Flags.String("preauth") != "" {
 		return runStdin(ctx, e, o)
 	}

@@ -17,7 +17,7 @@ func (s *session) rightsIn(f *mailbox.Folder) (mailbox.Rights, error) {
 	if err != nil {
 		return 0, stored(err)
 	}
-	return list.RightsOf(s.who(f.Account())), nil
+	return list.RightsOf(s.who(f.Account())) & s.mask(), nil
 }
 
 // rightsAt returns the rights on a folder by its name; it need not exist.
@@ -26,7 +26,7 @@ func (s *session) rightsAt(a *mailbox.Account, folder string) (mailbox.Rights, e
 	if err != nil {
 		return 0, stored(err)
 	}
-	return list.RightsOf(s.who(a)), nil
+	return list.RightsOf(s.who(a)) & s.mask(), nil
 }
 
 // need refuses a command on the selected mailbox when the user lacks a right:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/mailbox"
 )
@@ -34,6 +35,7 @@ func (s *session) choose(p *parser, o selecting) (reply, error) {
 	if o.CondStore {
 		s.aware()
 	}
+	o.ReadOnly = o.ReadOnly || s.rights == dovecotauth.ReadOnly
 	if err := s.enterMailbox(o); err != nil {
 		return reply{}, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/mailbox"
@@ -38,7 +39,9 @@ type session struct {
 	id     string
 
 	state    imap.ConnState
-	leave    func() // gives the seat of the user back
+	leave    func()             // gives the seat of the user back
+	unlist   func()             // takes the session off the list of those that may be ended
+	rights   dovecotauth.Rights // of the password; "" is everything
 	user     string
 	groups   []string // that the user belongs to, for access control lists
 	account  *mailbox.Account
@@ -68,7 +71,7 @@ func newSession(ctx context.Context, srv *Server, o *Options, conn *guardconn.Co
 	id := hex.EncodeToString(random[:])
 	return &session{
 		srv: srv, o: o, conn: conn, in: bufio.NewReaderSize(conn, 4<<10), ctx: ctx, id: id,
-		log: o.Log.With("session", id), limits: o.Limits, state: imap.ConnStateNotAuthenticated,
+		log: o.Log.With("session", id), limits: o.Limits, state: imap.ConnStateNotAuthenticated, unlist: func() {},
 	}
 }
 
@@ -80,6 +83,7 @@ func (s *session) close() {
 	if s.account != nil {
 		s.account.Close()
 	}
+	s.unlist()
 	s.stand()
 	s.flush()
 	s.conn.Close()

@@ -22,7 +22,9 @@ func (s *session) forgetUser() {
 	s.stopWatches()
 	s.closeOthers()
 	s.account.Close()
+	s.unlist()
 	s.stand()
+	s.rights = ""
 	s.account, s.user, s.groups = nil, "", nil
 	s.on, s.owes, s.cursor = 0, false, cursor{}
 	s.log = s.o.Log.With("session", s.id)

@@ -33,9 +33,8 @@ func (d Dovecot) Mechanisms(ctx context.Context, c Client) []string {
 }
 
 // Login holds a SASL exchange.
-func (d Dovecot) Login(ctx context.Context, mechanism string, initial []byte, c Client, next func([]byte) ([]byte, error)) (string, error) {
-	login, err := d.Auth.Exchange(ctx, service, mechanism, initial, c.info(), next)
-	return login.User, err
+func (d Dovecot) Login(ctx context.Context, mechanism string, initial []byte, c Client, next func([]byte) ([]byte, error)) (dovecotauth.Login, error) {
+	return d.Auth.Exchange(ctx, service, mechanism, initial, c.info(), next)
 }
 
 // Find looks up another user. The field acl_groups names the groups, with

@@ -44,5 +44,5 @@ func (d Dovecot) Login(ctx context.Context, c Credentials) (Account, error) {
 	if dir == "" {
 		return Account{}, status.Newf(454, "4.7.0", "cannot tell where the mail of this login is kept").Because("userdb of "+login.User, nil)
 	}
-	return Account{User: login.User, Maildir: dir}, nil
+	return Account{User: login.User, Maildir: dir, Login: login}, nil
 }

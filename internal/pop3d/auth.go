@@ -201,6 +201,7 @@ func (s *session) login(ctx context.Context, name string, c Credentials) {
 		response, broken = s.challenge(text)
 		return response, broken
 	}
+	before := s.o.Sessions.Now()
 	account, err := s.authenticate(ctx, c)
 	if broken != nil {
 		s.giveUp(broken)
@@ -220,6 +221,7 @@ func (s *session) login(ctx context.Context, name string, c Credentials) {
 		s.refuse(err)
 		return
 	}
+	s.unlist = s.o.Sessions.Enter(before, account.Login, s.remote, s.ender())
 	s.log.Event(eventlog.Login, "client", s.client, "tls", s.conn.TLSState() != nil, "messages", s.messages.Len())
 	s.ok("maildrop is open")
 }
@@ -230,7 +232,11 @@ func (s *session) authenticate(ctx context.Context, c Credentials) (Account, err
 	if s.o.Accounts == nil {
 		return Account{}, errNoAccounts
 	}
-	return s.o.Accounts.Login(ctx, c)
+	account, err := s.o.Accounts.Login(ctx, c)
+	if err == nil {
+		err = s.take(account.Login.Rights())
+	}
+	return account, err
 }
 
 // credentials are a login of this session.

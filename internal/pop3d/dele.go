@@ -9,6 +9,10 @@ import (
 
 // dele marks a message; QUIT removes it.
 func (s *session) dele(_ context.Context, arg string) {
+	if s.readOnly {
+		s.fail("[SYS/PERM] this password may only read") // RFC 3206 §4
+		return
+	}
 	i, ok := s.message(arg)
 	if !ok {
 		return

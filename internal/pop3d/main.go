@@ -54,7 +54,11 @@ func run(ctx context.Context, e *daemon.Env) error {
 	defer auth.Close()
 	users := dovecotauth.NewUserDB(c.Text(control.UserdbSocket), dovecotauth.Options{Now: e.Now, Rand: e.Rand})
 	defer users.Close()
-	o := Options{Accounts: Dovecot{auth, users}, Drops: Maildirs{host}, Log: e.Log, Now: e.Now, Rand: e.Rand}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sessions := dovecotauth.NewSessions(auth, service)
+	go sessions.Follow(ctx)
+	o := Options{Accounts: Dovecot{auth, users}, Sessions: sessions, Drops: Maildirs{host}, Log: e.Log, Now: e.Now, Rand: e.Rand}
 	if e.Flags.Bool("stdin") || e.Flags.String("preauth") != "" {
 		return runStdin(ctx, e, o)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"peyk/internal/control"
 	"peyk/internal/dialog"
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/mailbox"
@@ -79,10 +80,15 @@ func (f fakeAccounts) Login(_ context.Context, c Credentials) (Account, error) {
 	if user == "broken" {
 		return Account{}, status.New(454, "4.7.0", "cannot reach the user database")
 	}
+	var login dovecotauth.Login
+	if strings.HasSuffix(password, "-only") { // a password of few rights
+		login.Fields = map[string]string{dovecotauth.FieldRights: password}
+		password = people[user].password
+	}
 	if p, ok := people[user]; !ok || p.password != password {
 		return Account{}, status.New(535, "5.7.8", "wrong name or password")
 	}
-	return Account{User: user, Maildir: filepath.Join(f.root, user)}, nil
+	return Account{User: user, Maildir: filepath.Join(f.root, user), Login: login}, nil
 }
 
 // fakeDrops keeps maildrops in memory, over files that tests can remove.

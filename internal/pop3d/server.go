@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 	"peyk/internal/mailbox"
@@ -32,6 +33,7 @@ const drainTime = 8 * time.Second
 type Account struct {
 	User    string // canonical name
 	Maildir string
+	Login   dovecotauth.Login // what the login may do, and how it is checked again
 }
 
 // Credentials are a login and what the server knows about who tries it.
@@ -68,16 +70,17 @@ type Maildrop interface {
 
 // Options are what a Server needs.
 type Options struct {
-	Hostname         string         // in the greeting
-	TLS              *tls.Config    // for STLS; nil does not offer it
-	Accounts         Accounts       // nil refuses every login
-	Drops            Drops          // opens maildrops
-	Plaintext        []netip.Prefix // from where a login without TLS is allowed
-	HandshakeTimeout time.Duration  // for STLS
-	LoginTimeout     time.Duration  // longest silence before the login
-	IdleTimeout      time.Duration  // and after it (RFC 1939 §3: at least 10 minutes)
-	LoginDelay       time.Duration  // least time between two logins of a user; 0 is none
-	Preauth          string         // a Maildir: sessions begin logged in, to it
+	Hostname         string                // in the greeting
+	TLS              *tls.Config           // for STLS; nil does not offer it
+	Accounts         Accounts              // nil refuses every login
+	Drops            Drops                 // opens maildrops
+	Sessions         *dovecotauth.Sessions // ends those whose login is not good any more; nil ends none
+	Plaintext        []netip.Prefix        // from where a login without TLS is allowed
+	HandshakeTimeout time.Duration         // for STLS
+	LoginTimeout     time.Duration         // longest silence before the login
+	IdleTimeout      time.Duration         // and after it (RFC 1939 §3: at least 10 minutes)
+	LoginDelay       time.Duration         // least time between two logins of a user; 0 is none
+	Preauth          string                // a Maildir: sessions begin logged in, to it
 	Log              *eventlog.Log
 	Now              func() time.Time
 	Rand             io.Reader

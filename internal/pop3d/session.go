@@ -55,13 +55,16 @@ type session struct {
 	goneSize  int64
 	totalSize int64
 
+	readOnly bool   // the password may only read
+	unlist   func() // takes the session off the list of those that may be ended
+
 	retrieved, bytes, deleted int64
 	reason                    string // why it ended, for the log
 	over                      bool
 }
 
 func newSession(s *Server, o *Options, conn *guardconn.Conn, id string) *session {
-	ses := &session{server: s, o: o, conn: conn, id: id, log: o.Log.With("session", id), began: o.Now(), reason: "lost"}
+	ses := &session{server: s, o: o, conn: conn, id: id, log: o.Log.With("session", id), began: o.Now(), reason: "lost", unlist: func() {}}
 	ses.in = bufio.NewReaderSize(conn, readBuffer)
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		ses.remote = a.AddrPort().Addr().Unmap()
@@ -112,6 +115,8 @@ func (s *session) lost(err error) {
 	case errors.Is(err, guardconn.ErrShutdown):
 		s.reason = "shutdown"
 		s.reply("-ERR [SYS/TEMP] the server is shutting down")
+	case errors.Is(err, guardconn.ErrDismissed):
+		s.reason = "ended"
 	case errors.As(err, &slow):
 		s.reason = "timeout"
 	}
@@ -237,6 +242,7 @@ func (s *session) enter(ctx context.Context, a Account) error {
 
 // end gives everything back and logs what was done.
 func (s *session) end() {
+	s.unlist()
 	if s.drop != nil {
 		s.drop.Close()
 	}

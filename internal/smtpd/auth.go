@@ -35,11 +35,12 @@ func (c *conn) authInfo() dovecotauth.AuthInfo {
 
 // Refusals of a login, besides those of the service behind it.
 var (
-	errBase64    = status.New(501, "5.5.2", "cannot decode the response: not base64")
-	errCancelled = status.New(501, "5.7.0", "cannot log in: cancelled by the client")
-	errPlain     = status.New(501, "5.5.2", "cannot log in: expected authorization, user and password with NULs between")
-	errNoNUL     = status.New(501, "5.5.2", "cannot log in: a NUL in the user or password")
-	errAuthorize = status.New(535, "5.7.8", "cannot log in: nobody may act for another user")
+	errBase64     = status.New(501, "5.5.2", "cannot decode the response: not base64")
+	errCancelled  = status.New(501, "5.7.0", "cannot log in: cancelled by the client")
+	errPlain      = status.New(501, "5.5.2", "cannot log in: expected authorization, user and password with NULs between")
+	errNoNUL      = status.New(501, "5.5.2", "cannot log in: a NUL in the user or password")
+	errMayNotSend = status.New(535, "5.7.8", "cannot log in: this password is not for sending")
+	errAuthorize  = status.New(535, "5.7.8", "cannot log in: nobody may act for another user")
 )
 
 // auth obeys AUTH (RFC 4954).
@@ -49,6 +50,7 @@ func (c *conn) auth(arg string) {
 		c.refuse(fault)
 		return
 	}
+	c.asked = c.server.o.Sessions.Now()
 	if mech != "PLAIN" && mech != "LOGIN" {
 		c.converse(mech, initial)
 		return
@@ -184,6 +186,9 @@ func unbase64(text string) ([]byte, error) {
 
 // logIn answers what the authentication service said.
 func (c *conn) logIn(mech, user string, login dovecotauth.Login, err error) {
+	if rights := login.Rights(); err == nil && rights != "" && rights != dovecotauth.SendOnly {
+		err = errMayNotSend
+	}
 	if err != nil {
 		c.log.Event(eventlog.LoginFailed, "client", c.client(), "user", user, "mechanism", mech, "error", err)
 		c.reply(statusLine(err))
@@ -194,9 +199,22 @@ func (c *conn) logIn(mech, user string, login dovecotauth.Login, err error) {
 		return
 	}
 	c.login = login.User
+	c.unlist = c.server.o.Sessions.Enter(c.asked, login, c.addr, c.ender())
 	c.log.Event(eventlog.Login, "client", c.client(), "user", login.User, "mechanism", mech, "tls", true)
 	c.reply("235 2.7.0 welcome")
 }
 
 // userOf returns the user in a PLAIN response, which checkPlain has passed.
 func userOf(response []byte) string { return string(bytes.Split(response, []byte{0})[1]) }
+
+// over is the last line for a client whose login is not good any more.
+const over = "421 4.7.0 this login is not good any more, please log in again"
+
+// ender returns what ends this session from outside.
+func (c *conn) ender() func(reason string) {
+	log, user := c.log, c.login
+	return func(reason string) {
+		log.Event(eventlog.SessionEnded, "user", user, "reason", reason)
+		c.Dismiss(over)
+	}
+}

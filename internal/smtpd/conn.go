@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"peyk/internal/dovecotauth"
 	"peyk/internal/eventlog"
 	"peyk/internal/guardconn"
 )
@@ -36,9 +37,11 @@ type conn struct {
 	closed  bool   // Close was called
 	lost    bool   // out of step with the client, see lose
 
-	helo     string // what the client called itself; "" before HELO and EHLO
-	extended bool   // EHLO
-	login    string // who logged in
+	helo     string             // what the client called itself; "" before HELO and EHLO
+	extended bool               // EHLO
+	login    string             // who logged in
+	unlist   func()             // takes the session off the list of those that may be ended
+	asked    dovecotauth.Moment // before the login was looked at
 	tx       *transaction
 	next     *transaction // what MAIL asks for, until the session has agreed
 	rcpt     recipient    // what RCPT asks for
@@ -50,7 +53,7 @@ type conn struct {
 }
 
 func newConn(s *Server, c *guardconn.Conn, service Service) *conn {
-	n := &conn{Conn: c, server: s, service: service, policy: s.policy.Load(), verb: greeting}
+	n := &conn{Conn: c, server: s, service: service, policy: s.policy.Load(), verb: greeting, unlist: func() {}}
 	n.addr = remoteIP(c.RemoteAddr())
 	n.log = s.o.Log.With("session", sessionID(s.o.Rand), "service", string(service))
 	n.log.Event(eventlog.Connected, "client", n.client(), "tls", n.secure())
@@ -132,6 +135,7 @@ func (c *conn) Close() error {
 		return nil
 	}
 	c.ended, c.closed = true, true
+	c.unlist()
 	err := c.Conn.Close()
 	c.in.release()
 	c.log.Event(eventlog.Closed, "client", c.client(), "helo", c.helo, "messages", c.messages,

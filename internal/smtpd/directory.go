@@ -74,7 +74,12 @@ func (d *directory) Exists(ctx context.Context, a address.Address) (bool, error)
 	if known, ok := d.recall(key); ok {
 		return known, nil
 	}
-	found, err := d.resolve(ctx, a)
+	refused := make(refusals)
+	found, err := d.resolve(ctx, a, refused)
+	if err == nil {
+		sep, _ := d.config()
+		err = refused.all(found, sep)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -82,12 +87,40 @@ func (d *directory) Exists(ctx context.Context, a address.Address) (bool, error)
 	return len(found) > 0, nil
 }
 
-func (d *directory) resolve(ctx context.Context, a address.Address) ([]address.Address, error) {
+// resolve returns who is behind an address, and notes which accounts take no
+// mail now.
+func (d *directory) resolve(ctx context.Context, a address.Address, refused refusals) ([]address.Address, error) {
 	sep, _ := d.config()
 	return d.tables.Resolve(a, sep, func(user address.Address) (bool, error) {
-		_, found, err := d.users.Lookup(ctx, "smtp", user.String())
+		account, found, err := d.users.Lookup(ctx, "smtp", user.String())
+		if no := account.MailRefusal(); found && no != nil {
+			refused[user.Key()] = no
+		}
 		return found, err
 	})
+}
+
+// refusals are the replies to mail for accounts that take none, by
+// address.Key.
+type refusals map[string]error
+
+// all returns a refusal if nobody of those found takes mail. A list of which
+// some do is accepted: the others' share waits or bounces on its own.
+func (r refusals) all(found []address.Address, sep string) (first error) {
+	for _, a := range found {
+		user, _ := a.Detail(sep)
+		no := r[a.Key()]
+		if no == nil {
+			no = r[a.WithLocal(user).Key()]
+		}
+		if no == nil {
+			return nil
+		}
+		if first == nil {
+			first = no
+		}
+	}
+	return first
 }
 
 func (d *directory) recall(key string) (exists, ok bool) {
@@ -127,7 +160,7 @@ func (d *directory) Owns(ctx context.Context, login string, a address.Address) (
 	if err != nil || !local {
 		return false, err
 	}
-	behind, err := d.resolve(ctx, a)
+	behind, err := d.resolve(ctx, a, make(refusals))
 	for _, b := range behind {
 		if same(me, b, sep) {
 			return true, nil

@@ -11,19 +11,21 @@ import (
 
 	"peyk/internal/address"
 	"peyk/internal/dovecotauth"
+	"peyk/internal/status"
 	"peyk/internal/table"
 )
 
 // accounts answers for the userdb socket.
 type accounts struct {
 	users map[string]bool
+	mail  map[string]string // replies to mail, by user
 	asked int
 	err   error
 }
 
 func (a *accounts) Lookup(_ context.Context, service, user string) (dovecotauth.User, bool, error) {
 	a.asked++
-	return dovecotauth.User{Name: user}, a.users[strings.ToLower(user)], a.err
+	return dovecotauth.User{Name: user, Fields: map[string]string{dovecotauth.FieldMail: a.mail[strings.ToLower(user)]}}, a.users[strings.ToLower(user)], a.err
 }
 
 func newTables(t *testing.T) (*directory, *accounts, *time.Time) {
@@ -71,6 +73,32 @@ func TestDirectoryExists(t *testing.T) {
 	}
 	if local, err := d.Local("far.example"); local || err != nil {
 		t.Errorf("Local(far.example) = %v, %v", local, err)
+	}
+}
+
+// TestAccountsThatTakeNoMail holds that RCPT hears of them, unless an alias
+// has somebody else to take the mail, and that nothing of it is remembered.
+func TestAccountsThatTakeNoMail(t *testing.T) {
+	d, a, _ := newTables(t)
+	for reply, code := range map[string]int{"450 4.2.1 suspended": 450, "550 5.2.1 no mail, please": 550, "250 odd": 450} {
+		a.mail = map[string]string{"alice@example.org": reply}
+		for _, addr := range []string{"alice@example.org", "Alice+x@example.org", "postmaster@example.org"} {
+			found, err := d.Exists(context.Background(), parse(t, addr))
+			if st := status.Of(err); found || err == nil || st.Code != code {
+				t.Errorf("%s for %s: %v, %v", reply, addr, found, err)
+			}
+		}
+		if found, err := d.Exists(context.Background(), parse(t, "sales@example.org")); !found || err != nil {
+			t.Errorf("an alias of which one takes mail: %v, %v", found, err)
+		}
+		if owns, err := d.Owns(context.Background(), "alice@example.org", parse(t, "sales@example.org")); !owns || err != nil {
+			t.Errorf("who takes no mail may not send: %v, %v", owns, err)
+		}
+		a.mail = nil
+		if found, err := d.Exists(context.Background(), parse(t, "alice@example.org")); !found || err != nil {
+			t.Errorf("after %s: %v, %v", reply, found, err)
+		}
+		d.configure("+", "mx.example.org", 5*time.Second)
 	}
 }
 

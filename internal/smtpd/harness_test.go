@@ -150,6 +150,9 @@ func (logins) Authenticate(_ context.Context, _, mech string, response []byte, i
 	if parts[1] == "away@local.test" {
 		return dovecotauth.Login{}, status.New(454, "4.7.0", "cannot check logins now")
 	}
+	if parts[1] == "alice@local.test" && strings.HasSuffix(parts[2], "-only") {
+		return dovecotauth.Login{User: parts[1], Fields: map[string]string{dovecotauth.FieldRights: parts[2]}}, nil
+	}
 	if parts[2] != "secret" || parts[1] != "alice@local.test" && parts[1] != "bob@local.test" {
 		return dovecotauth.Login{}, status.New(535, "5.7.8", "cannot log in: wrong user or password")
 	}

@@ -51,7 +51,11 @@ func run(ctx context.Context, e *daemon.Env) error {
 	if err != nil {
 		return err
 	}
-	server := New(Options{Hostname: e.Hostname(), Directory: dir, Auth: auth, TLS: certificate, Log: e.Log, Now: e.Now, Rand: e.Rand,
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sessions := dovecotauth.NewSessions(auth, "smtp")
+	go sessions.Follow(ctx)
+	server := New(Options{Hostname: e.Hostname(), Directory: dir, Auth: auth, Sessions: sessions, TLS: certificate, Log: e.Log, Now: e.Now, Rand: e.Rand,
 		Queue: drop{queue, e.Now, e.Rand}}, NewPolicy(c))
 	e.OnReload(func(c *control.Config) {
 		configure(dir, c)

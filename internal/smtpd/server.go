@@ -40,7 +40,8 @@ const (
 	Submit      Service = "submit"      // mail from programs of this host, no login
 )
 
-// A Directory knows who is here. Its errors are temporary failures.
+// A Directory knows who is here. Its errors are temporary failures, but for
+// that of Exists about an account that takes no mail.
 type Directory interface {
 	// Local reports whether a domain is ours.
 	Local(domain string) (bool, error)
@@ -76,11 +77,13 @@ type Writer interface {
 	Abort()
 }
 
-// Options are what a Server needs. All fields but TLS are required.
+// Options are what a Server needs. All fields but TLS and
+// Sessions are required.
 type Options struct {
 	Hostname  string
 	Directory Directory
 	Auth      Authenticator
+	Sessions  *dovecotauth.Sessions // ends those whose login is not good any more; nil ends none
 	Queue     Queue
 	TLS       *tls.Config // nil: no STARTTLS, and so no login
 	Log       *eventlog.Log
