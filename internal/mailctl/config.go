@@ -148,7 +148,7 @@ func unknownFiles(config *control.Config) (errs []error) {
 	all := control.All()
 	for _, e := range entries {
 		name := e.Name()
-		if e.IsDir() || strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || find(all, name) != nil {
+		if e.IsDir() || strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") || name == table.AccessFile || find(all, name) != nil {
 			continue
 		}
 		errs = append(errs, &control.FileError{File: config.Path(name), Err: errors.New("no program reads this; mailctl config show lists the names of settings")})

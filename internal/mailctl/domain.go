@@ -17,6 +17,7 @@ func (t *tool) domainCommand() *cli.Command {
 		{Name: "list", Usage: "print the local domains", Flags: []cli.Flag{jsonFlag}, Action: t.domainList},
 		{Name: "remove", Usage: "forget a domain with its users and aliases; the mail stays on disk", ArgsUsage: "DOMAIN",
 			Flags: []cli.Flag{dryRunFlag}, Action: t.domainRemove},
+		t.selfServiceCommand(),
 	}}
 }
 

@@ -107,7 +107,7 @@ func (t *tool) app() *cli.App {
 			&cli.BoolFlag{Name: "version", Usage: "print the version, and exit"},
 		},
 		Commands: []*cli.Command{
-			t.sandboxCommand(), t.configCommand(), t.domainCommand(), t.userCommand(), t.aliasCommand(),
+			t.sandboxCommand(), t.configCommand(), t.domainCommand(), t.userCommand(), t.passwdCommand(), t.aliasCommand(),
 			t.queueCommand(), t.mailboxCommand(), t.aclCommand(), t.logCommand(), t.completionCommand(), t.versionCommand(),
 		},
 		Reader: t.in, Writer: t.out, ErrWriter: t.err,

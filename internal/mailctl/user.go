@@ -23,14 +23,15 @@ import (
 
 func (t *tool) userCommand() *cli.Command {
 	generate := &cli.BoolFlag{Name: "generate", Usage: "make a password and print it, instead of reading one from stdin"}
-	return &cli.Command{Name: "user", Usage: "the accounts", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "user", Usage: "the accounts", Subcommands: append([]*cli.Command{
 		{Name: "add", Usage: "add an account; reads its password from stdin", ArgsUsage: "USER@DOMAIN",
 			Flags: []cli.Flag{generate, &cli.StringFlag{Name: "quota", Usage: "limit the mailbox to `SIZE`, such as 2G"}}, Action: t.userAdd},
 		{Name: "list", Usage: "print the accounts", ArgsUsage: "[DOMAIN ...]", Flags: []cli.Flag{jsonFlag}, Action: t.userList},
 		{Name: "passwd", Usage: "change a password; reads it from stdin", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{generate}, Action: t.userPasswd},
 		{Name: "remove", Usage: "remove an account; its mail stays on disk", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{dryRunFlag}, Action: t.userRemove},
 		{Name: "info", Usage: "print what is known of an account", ArgsUsage: "USER@DOMAIN", Flags: []cli.Flag{jsonFlag}, Action: t.userInfo},
-	}}
+		t.appPasswordCommand(), t.totpCommand(),
+	}, t.limitCommands()...)}
 }
 
 // addressArg returns the only argument, an address of a local domain.
@@ -104,7 +105,13 @@ func (t *tool) userAdd(c *cli.Context) error {
 	if err := t.setPassword(c, config, &user); err != nil {
 		return err
 	}
-	return editor.SetUser(user)
+	if err := editor.ForgetFactors(addr); err != nil { // left by a removal that was interrupted
+		return err
+	}
+	if err := editor.SetUser(user); err != nil {
+		return err
+	}
+	return shareAgain(config, addr.Domain)
 }
 
 // setPassword reads or makes a password and gives it to the account.

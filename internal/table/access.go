@@ -15,9 +15,9 @@ import (
 	"peyk/internal/address"
 )
 
-// accessFile is the name of the access tables: one for the server, and one for
+// AccessFile is the name of the access tables: one for the server, and one for
 // each domain.
-const accessFile = "access"
+const AccessFile = "access"
 
 // A Clause is one word of an access table that counts for an account.
 type Clause struct {
@@ -41,7 +41,7 @@ type accessTable struct {
 }
 
 // serverAccess is the path of the server's own table.
-func (d *Domains) serverAccess() string { return filepath.Join(filepath.Dir(d.dir), accessFile) }
+func (d *Domains) serverAccess() string { return filepath.Join(filepath.Dir(d.dir), AccessFile) }
 
 // Access returns the limits of an account. For each word the most particular
 // line counts: one about the account before one about its domain, that before
@@ -53,7 +53,7 @@ func (d *Domains) Access(addr address.Address) (Access, error) {
 	}
 	var own *accessTable
 	if isDomain(addr.Domain) {
-		if own, err = d.accessOf(d.path(addr.Domain, accessFile), addr.Domain); err != nil {
+		if own, err = d.accessOf(d.path(addr.Domain, AccessFile), addr.Domain); err != nil {
 			return nil, err
 		}
 	}
@@ -285,7 +285,7 @@ func IsCountry(s string) bool {
 // AccountAccess returns the words that a domain's table has on the lines of
 // one account, in the order of the file.
 func (e *Editor) AccountAccess(addr address.Address) (words []string, err error) {
-	text, _, err := readTable(filepath.Join(e.dir, addr.Domain, accessFile))
+	text, _, err := readTable(filepath.Join(e.dir, addr.Domain, AccessFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -302,7 +302,7 @@ func (e *Editor) AccountAccess(addr address.Address) (words []string, err error)
 // SetAccess changes words of an account in its domain's table: those given,
 // name=value, replace those of the same name; name= removes one.
 func (e *Editor) SetAccess(addr address.Address, words ...string) error {
-	return e.edit(addr.Domain, accessFile, usersPerm, func(t *text) error {
+	return e.edit(addr.Domain, AccessFile, usersPerm, func(t *text) error {
 		at := t.accessLines(addr)
 		var merged []string
 		for _, group := range at {
@@ -323,6 +323,14 @@ func (e *Editor) SetAccess(addr address.Address, words ...string) error {
 			return errors.New("cannot write the limits: the line would be a comment")
 		}
 		t.replace(at, line)
+		return nil
+	})
+}
+
+// dropAccess removes the lines of an account from its domain's table.
+func (e *Editor) dropAccess(addr address.Address) error {
+	return e.edit(addr.Domain, AccessFile, usersPerm, func(t *text) error {
+		t.replace(t.accessLines(addr), "")
 		return nil
 	})
 }

@@ -109,7 +109,9 @@ func (e *Editor) UpdateUser(addr address.Address, change func(*User) error) erro
 	})
 }
 
-// RemoveUser removes a user; found is false when there was none.
+// RemoveUser removes a user with app passwords, second factor and limits: they
+// must not wait for the next one of that name. found is false when there was
+// none.
 func (e *Editor) RemoveUser(addr address.Address) (found bool, err error) {
 	err = e.edit(addr.Domain, "users", usersPerm, func(t *text) error {
 		at := t.userLines(addr)
@@ -117,7 +119,23 @@ func (e *Editor) RemoveUser(addr address.Address) (found bool, err error) {
 		t.replace(at, "")
 		return nil
 	})
+	if err == nil {
+		err = e.ForgetFactors(addr)
+	}
+	if err == nil {
+		err = e.dropAccess(addr)
+	}
 	return found, err
+}
+
+// ForgetFactors removes the app passwords and the second factor of an account.
+func (e *Editor) ForgetFactors(addr address.Address) error {
+	for _, file := range []string{appPasswordsFile, secondFactorFile} {
+		if _, err := e.drop(addr, file, whichever); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SetAlias adds an alias or replaces its targets. The local part may be

@@ -135,7 +135,7 @@ func (d *Domains) checkEntry(name string) []error {
 	return slices.Concat(d.checkUsers(name), d.checkAliases(name), d.checkCertificates(name),
 		checkEntries(d, &d.apps, name, appPasswordsFile, parseAppPassword),
 		checkEntries(d, &d.seconds, name, secondFactorFile, parseSecondFactor),
-		d.checkAccess(d.path(name, accessFile), name))
+		d.checkAccess(d.path(name, AccessFile), name))
 }
 
 // unreadable is the status of a table that cannot be read.
