@@ -49,6 +49,6 @@ func (a *attempt) noteUse() {
 	s := a.server
 	err := s.state.NoteUse(a.user.String(), a.app.ID, authstate.Use{Time: s.options.Now(), Address: ipText(a.ip), Service: a.service})
 	if err != nil {
-		a.log.Event(eventlog.Trouble, "reason", "cannot remember the use of an app password", "user", a.user.String(), "app", a.app.ID, "error", err)
+		a.log.Event(eventlog.Trouble, "reason", "cannot remember the use of an app password", "user", a.user.String(), "error", err)
 	}
 }
