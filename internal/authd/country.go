@@ -105,6 +105,7 @@ func output(ctx context.Context, argv []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	out := &limited{left: countryOutput}
 	cmd.Stdout = out
+	cmd.Stderr = new(limited) // a pipe: the sandbox opens no /dev/null for writing
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipe
 	err := cmd.Run()
