@@ -1,6 +1,7 @@
 package authd
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,9 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xdg-go/scram"
 
 	"peyk/internal/address"
 	"peyk/internal/commit"
@@ -372,4 +376,55 @@ func TestMailRefusal(t *testing.T) {
 			t.Errorf("the sender hears %q", status.Of(refusal).Text)
 		}
 	}
+}
+
+// TestSecondFactorAndSCRAM holds that the main password does not open IMAP by
+// SCRAM either, that the server then gives no proof that it was right, and
+// that SCRAM is not offered where an app password could not be used with it.
+func TestSecondFactorAndSCRAM(t *testing.T) {
+	w := start(t, map[string]string{"auth-failure-delay": "0s"}, aliceOnly)
+	offers := func() bool {
+		return slices.ContainsFunc(w.s.Mechanisms(), func(m dovecotauth.Mechanism) bool { return strings.HasPrefix(m.Name, "SCRAM-") })
+	}
+	if !offers() {
+		t.Error("SCRAM is not offered although everybody can use it")
+	}
+	login := func() error {
+		client, err := scram.SHA256.NewClient("alice@example.org", canary, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conversation := client.NewConversation()
+		first, err := conversation.Step("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.auth.Exchange(t.Context(), "imap", "SCRAM-SHA-256", []byte(first), dovecotauth.AuthInfo{}, func(challenge []byte) ([]byte, error) {
+			if bytes.HasPrefix(challenge, []byte("v=")) && w.logged("second-factor") == 0 && len(w.apps(t)) > 0 {
+				t.Error("the server proves that the password is right, and refuses it then")
+			}
+			answer, err := conversation.Step(string(challenge))
+			return []byte(answer), err
+		})
+		return err
+	}
+	if err := login(); err != nil {
+		t.Errorf("SCRAM: %v\n%s", err, w.log)
+	}
+	w.addApp(t, table.AppPassword{ID: "k1"})
+	if err := login(); code(err) != 535 || w.logged("reason=second-factor") != 1 {
+		t.Errorf("SCRAM beside an app password: %v\n%s", err, w.log)
+	}
+	if offers() {
+		t.Error("SCRAM is offered although an app password cannot be used with it")
+	}
+}
+
+func (w *world) apps(t testing.TB) []table.AppPassword {
+	t.Helper()
+	all, err := w.s.tables.AppPasswords(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -32,8 +32,12 @@ const (
 )
 
 // admit decides whether somebody who has proved who it is may come in now:
-// the limits of the app password, the access tables, the second factor.
+// the limits of the app password, the access tables, the second factor. A
+// mechanism may ask earlier than run does; who was admitted stays so.
 func (a *attempt) admit(ctx context.Context) error {
+	if a.admitted {
+		return nil
+	}
 	if a.app != nil {
 		if err := a.allowedByApp(*a.app); err != nil {
 			return err
@@ -46,7 +50,9 @@ func (a *attempt) admit(ctx context.Context) error {
 	if err := a.allowedByAccess(ctx, access); err != nil {
 		return err
 	}
-	return a.secondFactor()
+	err = a.secondFactor()
+	a.admitted = err == nil
+	return err
 }
 
 // protocolOf returns the protocol of a service, as the tables name it. What is

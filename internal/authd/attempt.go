@@ -25,12 +25,13 @@ type attempt struct {
 	asks  bool   // and can ask its user for the code of a second factor
 	code  string // which this is; "" = none was given
 
-	user   address.Address    // the account that is asked for, once it is known
-	stored string             // its hash, once it is known
-	app    *table.AppPassword // that was the password; nil = the main one, or none
-	strong bool               // proved by other means than a password of ours
-	rule   string             // the line of a table that refuses, for the log
-	text   string             // and what it says
+	user     address.Address    // the account that is asked for, once it is known
+	stored   string             // its hash, once it is known
+	app      *table.AppPassword // that was the password; nil = the main one, or none
+	strong   bool               // proved by other means than a password of ours
+	admitted bool               // admit has said yes
+	rule     string             // the line of a table that refuses, for the log
+	text     string             // and what it says
 }
 
 func (s *Server) begin(service string, ip netip.Addr, log *eventlog.Log) *attempt {

@@ -65,6 +65,7 @@ type settings struct {
 	countryCommand string
 	sendOnlyText   string
 	passwordChange bool
+	scramKeys      bool
 
 	mechanisms   []string // that are allowed; nil = those that work
 	certificates bool     // clients are asked for theirs
@@ -84,7 +85,10 @@ func New(c *control.Config, o Options) *Server {
 		parallel = runtime.GOMAXPROCS(0)
 	}
 	tables := table.OpenDomains(c.Dir())
-	disk := new(commit.Disk)
+	disk := o.Disk
+	if disk == nil {
+		disk = new(commit.Disk)
+	}
 	s := &Server{
 		options:   o,
 		tables:    tables,
@@ -114,6 +118,7 @@ func (s *Server) Reload(c *control.Config) {
 		countryCommand: c.Text(control.CountryCommand),
 		sendOnlyText:   c.Text(control.SendOnlyText),
 		passwordChange: c.Bool(control.PasswordChange),
+		scramKeys:      c.Bool(control.SCRAMKeys),
 
 		mechanisms:   chosen(c),
 		certificates: c.Text(control.TLSClientCertificates) == "request",

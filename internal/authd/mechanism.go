@@ -87,7 +87,9 @@ func (s *Server) offered() []string {
 	return names
 }
 
-// allHaveKeys reports whether every account with a password can use SCRAM.
+// allHaveKeys reports whether every account with a password can use SCRAM. One
+// with app passwords cannot: which of them a client means shows in the password
+// alone.
 func (s *Server) allHaveKeys(hash passhash.SCRAM) bool {
 	domains, err := s.tables.List()
 	if err != nil || !s.backends.Load().everywhere() {
@@ -95,7 +97,7 @@ func (s *Server) allHaveKeys(hash passhash.SCRAM) bool {
 	}
 	for _, domain := range domains {
 		users, err := s.tables.Users(domain)
-		if err != nil || slices.ContainsFunc(users, func(u table.User) bool { return u.Password != "" && !mayHaveKeys(u, hash) }) {
+		if err != nil || s.tables.MayHaveAppPasswords(domain) || slices.ContainsFunc(users, func(u table.User) bool { return u.Password != "" && !mayHaveKeys(u, hash) }) {
 			return false
 		}
 	}

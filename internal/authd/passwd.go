@@ -56,17 +56,12 @@ func (a *attempt) setPassword(ctx context.Context, password string) error {
 	if err := s.turnstile.enter(ctx, a.net.String()); err != nil {
 		return err
 	}
-	hash, err := passhash.Make(rand.Reader, password)
-	s.turnstile.leave()
-	if err != nil {
-		return err
-	}
-	err = s.editor.UpdateUser(a.user, func(u *table.User) error {
+	defer s.turnstile.leave()
+	err := s.editor.UpdateUser(a.user, func(u *table.User) error {
 		if u.Password != a.stored {
 			return errElsewhere
 		}
-		u.Password = hash
-		return nil
+		return u.SetPassword(rand.Reader, password, a.set.scramKeys)
 	})
 	if errors.Is(err, fs.ErrPermission) {
 		a.log.Event(eventlog.Trouble, "reason", "cannot write the users file; see mailctl domain self-service", "user", a.user.String(), "error", err)

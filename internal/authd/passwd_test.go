@@ -28,7 +28,7 @@ func code(err error) int {
 }
 
 func TestChangePassword(t *testing.T) {
-	w := start(t, map[string]string{"auth-failure-delay": "0s", "password-change": "yes"},
+	w := start(t, map[string]string{"auth-failure-delay": "0s", "password-change": "yes", "scram-keys": "no"},
 		"# accounts\nalice:{PLAIN}"+canary+":1:2:Alice:/home/a:/bin/sh:userdb_x=y allow_nets=0.0.0.0/0\nbob:{PLAIN}x\n")
 	next := canary + " new"
 	for _, c := range []struct{ old, password, reason string }{{"wrong", next, "password"}, {canary, "", "malformed"}, {canary, strings.Repeat("x", 1025), "malformed"}} {
@@ -49,6 +49,9 @@ func TestChangePassword(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(w.dir, "domains/example.org/users"))
 	if err != nil || !strings.HasPrefix(string(text), "# accounts\nalice:{ARGON2ID}") || !strings.HasSuffix(string(text), ":1:2:Alice:/home/a:/bin/sh:userdb_x=y\nbob:{PLAIN}x\n") {
 		t.Errorf("%v: the users file is now\n%s", err, text)
+	}
+	if strings.Contains(string(text), "scram_") {
+		t.Error("keys of SCRAM stand in the file although the control says no")
 	}
 	w.good(t, asking{service: "imap", password: next})
 	w.refusedFor(t, asking{service: "imap", password: canary}, "password")
@@ -73,6 +76,9 @@ func TestChangePasswordWithSecondFactor(t *testing.T) {
 	right := totp.Code(secret, totp.Step(w.now()))
 	if err := w.passwd(canary, "new", right); err != nil {
 		t.Errorf("with the right code: %v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, "domains/example.org/users")); err != nil || strings.Count(string(text), "scram_sha") != 2 {
+		t.Errorf("the keys of SCRAM are not those of the new password: %v\n%s", err, text)
 	}
 	if err := w.passwd("new", canary, right); code(err) != 535 {
 		t.Errorf("with a used code: %v", err)

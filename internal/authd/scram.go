@@ -99,7 +99,11 @@ func (a *attempt) scram(ctx context.Context, r *dovecotauth.Request, hash passha
 	if found && !known {
 		return noKeys
 	}
-	if err := a.judge(account, found, right && known); err != nil {
+	err = a.judge(account, found, right && known)
+	if err == nil {
+		err = a.admit(ctx) // before our proof, which would tell that the password is right
+	}
+	if err != nil {
 		return err
 	}
 	return prove(ctx, r, hash.HMAC(keys.ServerKey, message))

@@ -15,7 +15,7 @@ var (
 	AuthFailureDelay = &Setting{Name: "auth-failure-delay", Kind: Duration, Default: "1s", Programs: []string{"authd"},
 		Help: "Waiting time before a login is looked at when its network (a /24 of IPv4, a /64 of IPv6) has failed three times; it doubles with each further failure up to 15s, and shrinks as time passes. 0s is no delay."}
 	AuthState = &Setting{Name: "auth-state", Kind: Path, Default: "/var/lib/peyk/auth", Programs: []string{"authd", "mailctl"},
-		Help: "Directory in which authd remembers, over a restart, which codes of second factors are used up and when each app password was last used. Only authd writes there."}
+		Help: "Directory in which authd remembers what has to outlive a restart: which codes of second factors are used up, when each app password was last used, the secret by which SCRAM has a salt for accounts that do not exist. Only authd writes there."}
 	CountryCommand = &Setting{Name: "country-command", Kind: Text, Check: checkCommand, Programs: []string{"authd"},
 		Help: "Program, by its absolute path, with arguments that have blanks between them, which prints the country of an address: the address is its last argument, and the first word of two capital letters that it prints is the answer. Needed for the word countries of the access tables. No shell is involved; an answer is remembered for an hour, and a program that takes more than five seconds is ended. Default: none, and where a country counts nobody gets in."}
 	SendOnlyText = &Setting{Name: "send-only-text", Kind: Text, Default: "this account takes no mail", Programs: []string{"authd"},
@@ -27,7 +27,7 @@ var (
 // Settings about how people prove who they are.
 var (
 	AuthMechanisms = &Setting{Name: "auth-mechanisms", Kind: Lines, Check: checkMechanism, Programs: []string{"authd"},
-		Help: "SASL mechanisms that logins may use. Default: PLAIN and LOGIN; SCRAM-SHA-256 and SCRAM-SHA-1, alone and with -PLUS, as long as every account has the keys for it; EXTERNAL if tls-client-certificates says request."}
+		Help: "SASL mechanisms that logins may use. Default: PLAIN and LOGIN; SCRAM-SHA-256 and SCRAM-SHA-1, alone and with -PLUS, as long as every account has the keys for it and none has app passwords, which only PLAIN and LOGIN take; EXTERNAL if tls-client-certificates says request."}
 	SCRAMKeys = &Setting{Name: "scram-keys", Kind: Bool, Default: "yes", Programs: []string{"mailctl", "authd"},
 		Help: "Write the keys for SCRAM beside the hash when a password is set. Without them the account can use PLAIN and LOGIN only. Whoever steals the users file can guess against the keys at less cost than against the hash."}
 	TLSClientCertificates = &Setting{Name: "tls-client-certificates", Kind: Choice, Default: "none", Choices: []string{"none", "request"}, Programs: []string{"smtpd", "imapd", "pop3d", "authd"},

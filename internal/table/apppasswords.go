@@ -66,6 +66,13 @@ func (d *Domains) AppPasswords(addr address.Address) ([]AppPassword, error) {
 	return lookup(d, &d.apps, addr, appPasswordsFile, parseAppPassword)
 }
 
+// MayHaveAppPasswords reports whether any account of a domain may have app
+// passwords: a file that cannot be read may hold some.
+func (d *Domains) MayHaveAppPasswords(domain string) bool {
+	t, err := entriesOf(d, &d.apps, domain, appPasswordsFile, parseAppPassword)
+	return err != nil || t != nil && (len(t.of) > 0 || len(t.all()) > 0)
+}
+
 // parseAppPassword reads a line behind its user.
 func parseAppPassword(user address.Address, rest string) (AppPassword, error) {
 	p := AppPassword{User: user, Rights: Full}
