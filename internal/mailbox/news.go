@@ -35,6 +35,9 @@ func (f *Folder) OnNews(do func()) (stop func()) {
 	f.notify.Lock()
 	defer f.notify.Unlock()
 	key := f.listeners.add(do)
+	if f.closed {
+		do() // nobody has looked since the last news, and so nobody is told of the next
+	}
 	return func() {
 		f.notify.Lock()
 		defer f.notify.Unlock()

@@ -348,7 +348,9 @@ func (f *Folder) publish(s *scan) {
 	next.Generation++
 	next.Messages = s.messages.List
 	f.snap.Store(next)
-	f.announce() // to the other sessions: events that come later are no news any more
+	if old != nil {
+		f.announce() // to the other sessions: events that come later are no news any more
+	}
 }
 
 // amend publishes a snapshot that differs from the current one by a change of

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"errors"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -109,6 +110,13 @@ func (w *watcher) remove(f *Folder) {
 			w.fs.Remove(dir) // fails when the directory is gone: then so is the watch
 		}
 	}
+	if w.fs != nil && f.renamed() {
+		for dir, other := range w.folders {
+			if other.account == f.account {
+				w.fs.Add(dir) // the watch that went with the old name was its own, too
+			}
+		}
+	}
 }
 
 // watching reports whether changes of a folder come as events.
@@ -160,6 +168,22 @@ func (w *watcher) event(e fsnotify.Event) {
 	}
 	f.dirty.Store(true)
 	w.tell(f)
+	if !f.renamed() {
+		return
+	}
+	for _, other := range w.folders { // which of them it is now the library does not say
+		if other.account == f.account {
+			other.dirty.Store(true)
+			w.tell(other)
+		}
+	}
+}
+
+// renamed reports whether a folder that is open is no longer at its place. One
+// inode has one watch, which fsnotify knows by the name that it got first.
+func (f *Folder) renamed() bool {
+	_, err := os.Lstat(f.dir)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // failed handles an error: after an overflow nobody knows what happened.

@@ -50,12 +50,14 @@ func TestWatchOfARenamedFolder(t *testing.T) {
 	refresh(t, old)
 	must(t, os.Rename(filepath.Join(root, ".old"), filepath.Join(root, ".new"))) // by another program
 	f := openFolder(t, a, "new")
-	refresh(t, f)
-	old.Close()
-	news := f.Changed()
-	deliver(t, newTestHost(t), f.dir, "Subject: x\n\n")
-	<-news
-	if s := refresh(t, f); s.Messages.Len() != 1 {
-		t.Errorf("%d messages", s.Messages.Len())
+	for n, close := range []func(){func() {}, old.Close} { // while both are open, and then
+		close()
+		refresh(t, f)
+		news := f.Changed()
+		deliver(t, newTestHost(t), f.dir, "Subject: x\n\n")
+		<-news
+		if s := refresh(t, f); s.Messages.Len() != n+1 {
+			t.Errorf("%d messages", s.Messages.Len())
+		}
 	}
 }
