@@ -105,7 +105,11 @@ func (a *attempt) password(ctx context.Context, c credentials) error {
 	if err != nil {
 		return err
 	}
-	return a.judge(account, found, ok)
+	if err := a.judge(account, found, ok); err != nil {
+		return err
+	}
+	a.renew(ctx, account, c.password)
+	return nil
 }
 
 // proves reports whether the password is the account's. It takes as long for

@@ -65,7 +65,8 @@ type settings struct {
 	countryCommand string
 	sendOnlyText   string
 	passwordChange bool
-	scramKeys      bool
+	rehash         bool // hashes of older schemes are written anew
+	scramKeys      bool // and keys for SCRAM with them
 
 	mechanisms   []string // that are allowed; nil = those that work
 	certificates bool     // clients are asked for theirs
@@ -118,6 +119,7 @@ func (s *Server) Reload(c *control.Config) {
 		countryCommand: c.Text(control.CountryCommand),
 		sendOnlyText:   c.Text(control.SendOnlyText),
 		passwordChange: c.Bool(control.PasswordChange),
+		rehash:         c.Bool(control.AuthRehash),
 		scramKeys:      c.Bool(control.SCRAMKeys),
 
 		mechanisms:   chosen(c),

@@ -39,11 +39,11 @@ func Main(args []string) int {
 }
 
 // powers: the state is written. The users files are if users may change their
-// passwords, and programs run if one is to tell the country of an address; the
+// passwords or old hashes are written anew, and programs run if one is to tell the country of an address; the
 // frame adds that the control directory is read.
 func powers(c *control.Config) daemon.Powers {
 	p := daemon.Powers{ReadWrite: []string{c.Text(control.AuthState)}}
-	if c.Bool(control.PasswordChange) {
+	if c.Bool(control.PasswordChange) || c.Bool(control.AuthRehash) {
 		p.ReadWrite = append(p.ReadWrite, c.Path("domains"))
 	}
 	if command := c.Text(control.CountryCommand); command != "" {

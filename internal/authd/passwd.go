@@ -52,17 +52,7 @@ func (a *attempt) passwd(ctx context.Context, r *dovecotauth.Request) error {
 
 // setPassword writes the new hash in the place of the one that was proved.
 func (a *attempt) setPassword(ctx context.Context, password string) error {
-	s := a.server
-	if err := s.turnstile.enter(ctx, a.net.String()); err != nil {
-		return err
-	}
-	defer s.turnstile.leave()
-	err := s.editor.UpdateUser(a.user, func(u *table.User) error {
-		if u.Password != a.stored {
-			return errElsewhere
-		}
-		return u.SetPassword(rand.Reader, password, a.set.scramKeys)
-	})
+	err := a.write(ctx, password)
 	if errors.Is(err, fs.ErrPermission) {
 		a.log.Event(eventlog.Trouble, "reason", "cannot write the users file; see mailctl domain self-service", "user", a.user.String(), "error", err)
 		return passwordsFixed
@@ -71,4 +61,23 @@ func (a *attempt) setPassword(ctx context.Context, password string) error {
 		a.log.Event(eventlog.PasswordChanged, "user", a.user.String())
 	}
 	return err
+}
+
+// write puts the hash of a password, and its keys for SCRAM, in the place of
+// those that were proved.
+func (a *attempt) write(ctx context.Context, password string) error {
+	s := a.server
+	if err := s.turnstile.enter(ctx, a.net.String()); err != nil {
+		return err
+	}
+	defer s.turnstile.leave()
+	before := a.stored
+	return s.editor.UpdateUser(a.user, func(u *table.User) error {
+		if u.Password != before {
+			return errElsewhere
+		}
+		err := u.SetPassword(rand.Reader, password, a.set.scramKeys)
+		a.stored = u.Password
+		return err
+	})
 }

@@ -5,11 +5,14 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xdg-go/scram"
 
@@ -319,4 +322,111 @@ func FuzzSCRAM(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A new password takes the old one's keys away: it must not open by SCRAM what
+// it does not open by PLAIN.
+func TestChangedPasswordsChangeTheirKeys(t *testing.T) {
+	old, err := passhash.SHA256().Make(rand.Reader, canary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, keys := range []string{"yes", "no"} {
+		w := start(t, map[string]string{"default-domain": "example.org", "auth-failure-delay": "0s", "password-change": "yes", "scram-keys": keys},
+			"alice:{PLAIN}"+canary+"::::::scram_sha256="+old.String()+"\n")
+		if err := w.passwd(canary, "new "+canary, ""); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.scram(t, "SCRAM-SHA-256", "alice", canary, "", scram.ChannelBinding{}, dovecotauth.AuthInfo{}); err == nil {
+			t.Errorf("scram-keys %s: the old password still opens the account by SCRAM", keys)
+		}
+		if _, err := w.scram(t, "SCRAM-SHA-256", "alice", "new "+canary, "", scram.ChannelBinding{}, dovecotauth.AuthInfo{}); (err == nil) != (keys == "yes") {
+			t.Errorf("scram-keys %s: the new password by SCRAM: %v", keys, err)
+		}
+	}
+}
+
+func TestOldHashesAreWrittenAnew(t *testing.T) {
+	const ssha = "{SSHA}zs5Gm38h9xERdk4rzEimCMNEJGypk6hv" // secret
+	read := func(w *world) string {
+		b, err := os.ReadFile(filepath.Join(w.dir, "domains/example.org/users"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	for _, rehash := range []string{"no", "yes"} {
+		w := start(t, map[string]string{"default-domain": "example.org", "auth-failure-delay": "0s", "auth-rehash": rehash}, "# kept\nalice:"+ssha+":1::::: userdb_x=y\nbob:"+ssha+"\n")
+		if code := w.plain(t, "\x00alice\x00wrong", ""); code != 535 || !strings.Contains(read(w), "alice:"+ssha) {
+			t.Fatalf("a wrong password: %d, %s", code, read(w))
+		}
+		for range 2 {
+			if code := w.plain(t, "\x00alice\x00secret", ""); code != 0 {
+				t.Fatalf("alice: %d", code)
+			}
+		}
+		want := 0
+		if rehash == "yes" {
+			want = 1
+		}
+		text := read(w)
+		if strings.HasPrefix(text, "# kept\nalice:{ARGON2ID}") != (want == 1) || !strings.HasSuffix(text, "userdb_x=y\nbob:"+ssha+"\n") || w.logged("event=password-rehashed") != want {
+			t.Errorf("auth-rehash %s: %s\n%s", rehash, text, w.log)
+		}
+		if _, err := w.scram(t, "SCRAM-SHA-1", "alice", "secret", "", scram.ChannelBinding{}, dovecotauth.AuthInfo{}); (err == nil) != (want == 1) {
+			t.Errorf("auth-rehash %s: SCRAM after it: %v", rehash, err)
+		}
+	}
+}
+
+// Whoever measures the time of many refusals cannot tell an account that does
+// not exist from one with another password. It depends on the clock, so it runs
+// when PEYK_TIMING is set.
+func TestRefusalsTakeAsLong(t *testing.T) {
+	if os.Getenv("PEYK_TIMING") == "" {
+		t.Skip("PEYK_TIMING=1 measures times")
+	}
+	w := start(t, map[string]string{"default-domain": "example.org", "auth-failure-delay": "0s"}, scramUsers(t)+"fast:{SSHA}zs5Gm38h9xERdk4rzEimCMNEJGypk6hv\n")
+	none := scram.ChannelBinding{}
+	for name, try := range map[string]func(user string, i int){
+		"PLAIN": func(user string, i int) { w.plain(t, fmt.Sprintf("\x00%s\x00wrong%d", user, i), "") },
+		"SCRAM": func(user string, _ int) { w.scram(t, "SCRAM-SHA-256", user, "wrong", "", none, dovecotauth.AuthInfo{}) },
+	} {
+		users := []string{"nobody", "dave", "fast"}
+		times := make(map[string][]float64)
+		for i := range 200 { // turn by turn: what else the machine does hits all alike
+			for _, user := range users {
+				begin := time.Now()
+				try(user, i)
+				times[user] = append(times[user], float64(time.Since(begin).Microseconds()))
+			}
+		}
+		for _, user := range users {
+			slices.Sort(times[user])
+			t.Logf("%s %s: quartiles %.0f %.0f %.0f µs", name, user, times[user][50], times[user][100], times[user][150])
+		}
+		for _, user := range users[1:] {
+			if z := rankSum(times[users[0]], times[user]); math.Abs(z) > 4 {
+				t.Errorf("%s: %s and %s differ, z = %.1f", name, users[0], user, z)
+			}
+		}
+	}
+}
+
+// rankSum is the statistic of the test of Mann and Whitney, in standard
+// deviations.
+func rankSum(a, b []float64) float64 {
+	u := 0.0
+	for _, x := range a {
+		for _, y := range b {
+			switch {
+			case x > y:
+				u++
+			case x == y:
+				u += 0.5
+			}
+		}
+	}
+	n, m := float64(len(a)), float64(len(b))
+	return (u - n*m/2) / math.Sqrt(n*m*(n+m+1)/12)
 }

@@ -30,6 +30,8 @@ var (
 		Help: "SASL mechanisms that logins may use. Default: PLAIN and LOGIN; SCRAM-SHA-256 and SCRAM-SHA-1, alone and with -PLUS, as long as every account has the keys for it and none has app passwords, which only PLAIN and LOGIN take; EXTERNAL if tls-client-certificates says request."}
 	SCRAMKeys = &Setting{Name: "scram-keys", Kind: Bool, Default: "yes", Programs: []string{"mailctl", "authd"},
 		Help: "Write the keys for SCRAM beside the hash when a password is set. Without them the account can use PLAIN and LOGIN only. Whoever steals the users file can guess against the keys at less cost than against the hash."}
+	AuthRehash = &Setting{Name: "auth-rehash", Kind: Bool, Default: "no", Programs: []string{"authd"},
+		Help: "Write the hash of an older scheme anew, as mailctl would, when a login has shown the password; and the keys for SCRAM where there are none. authd must then be allowed to replace the users files: see mailctl domain self-service."}
 	TLSClientCertificates = &Setting{Name: "tls-client-certificates", Kind: Choice, Default: "none", Choices: []string{"none", "request"}, Programs: []string{"smtpd", "imapd", "pop3d", "authd"},
 		Help: "Whether clients that log in are asked for a certificate, with which they may log in by EXTERNAL. Servers that bring mail are not asked."}
 	TLSClientCA = &Setting{Name: "tls-client-ca", Kind: Path, Programs: []string{"smtpd", "imapd", "pop3d"},
@@ -37,4 +39,4 @@ var (
 )
 
 var authdSettings = []*Setting{MailRoot, UserdbUIDs, DefaultDomain, AuthHashParallel, AuthCache, AuthFailureDelay,
-	AuthState, CountryCommand, SendOnlyText, PasswordChange, AuthMechanisms, SCRAMKeys, TLSClientCertificates, TLSClientCA}
+	AuthState, CountryCommand, SendOnlyText, PasswordChange, AuthMechanisms, SCRAMKeys, AuthRehash, TLSClientCertificates, TLSClientCA}

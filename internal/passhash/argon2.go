@@ -53,6 +53,13 @@ func Make(rand io.Reader, password string) (string, error) {
 	return a.String(), nil
 }
 
+// IsCurrent reports whether a hash costs as much as those of Make.
+func IsCurrent(hash string) bool {
+	v, err := parse(hash)
+	a, ok := v.(argon)
+	return err == nil && ok && !a.independent && a.memory >= argonMemory && a.time >= argonTime
+}
+
 // Dummy does the work of verifying a password of Make, for an account that
 // does not exist: its answer takes as long as a wrong password.
 func Dummy(password string) {
