@@ -83,6 +83,8 @@ var allowed = map[string]string{
 	"imapd":     "read-mail write-mail",
 	"pop3d":     "read-mail write-mail",
 	"authd":     "",
+
+	"auth-remote": "connect",
 }
 
 func TestEachDaemonHasItsPowersAndNoOthers(t *testing.T) {

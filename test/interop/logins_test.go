@@ -1,6 +1,9 @@
 package interop_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -170,4 +173,42 @@ func TestLoginsByAForeignDovecot(t *testing.T) {
 	write(t, filepath.Join(dir, "users"), "carol@example.test:{SHA512-CRYPT}$6$myNzh8Iiqbzfmrmd$dEsmzVGY2s.5X8Be5vOrqiHQqGCsBzhjZcHk2f4YSuZ2/7RA8cHT2ag2nV6WGEM/5dIRSCh.8nSMOxcu2vRzm/::::::\n", 0o644)
 	s := withBackend(t, "dovecot "+auth+" "+userdb, "")
 	carolLogsIn(t, s, "secret")
+}
+
+// Tokens that msmtp and curl present, signed by a key whose public half lies in
+// a file.
+func TestForeignClientsLogInByToken(t *testing.T) {
+	need(t, "msmtp", "curl")
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	dir := place(t)
+	keys := write(t, filepath.Join(dir, "keys.json"), `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+encode(public)+`"}]}`, 0o644)
+	token := func(user string, end int) string {
+		text := encode([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + encode(fmt.Appendf(nil, `{"iss":"https://id.example","aud":"mail","email":%q,"exp":%d}`, user, end))
+		return text + "." + encode(ed25519.Sign(private, []byte(text)))
+	}
+	s := sandbox.Start(t, "oauth-keys="+keys, "oauth-issuer=https://id.example", "oauth-audience=mail")
+	s.Env["GOOD"], s.Env["OVER"] = token(s.Env["PEYK_USER1"], 1<<33), token(s.Env["PEYK_USER1"], 1)
+	send := `printf 'Subject: token\n\nhi\n' | msmtp --host=localhost --port=${PEYK_SUBMISSION##*:} --tls --tls-trust-file=$PEYK_CA --auth=%s --user=%s --passwordeval='echo $%s' --from=$PEYK_USER1 $PEYK_USER2`
+	for _, mech := range []string{"oauthbearer", "xoauth2"} {
+		run(t, s, fmt.Sprintf(send, mech, "$PEYK_USER1", "GOOD"))
+		for _, bad := range [][2]string{{"$PEYK_USER1", "OVER"}, {"$PEYK_USER2", "GOOD"}} {
+			if out, err := try(s, fmt.Sprintf(send, mech, bad[0], bad[1])); err == nil {
+				t.Errorf("%s %v got in: %s", mech, bad, out)
+			}
+		}
+	}
+	delivered(t, s, s.Env["PEYK_MAILDIR2"], 2)
+	for _, url := range []string{"imaps://localhost:${PEYK_IMAPS##*:}/INBOX", "pop3s://localhost:${PEYK_POP3S##*:}/"} {
+		run(t, s, `curl -sS --cacert $PEYK_CA `+url+` -u $PEYK_USER1: --oauth2-bearer $GOOD`)
+		if out, err := try(s, `curl -sS --cacert $PEYK_CA `+url+` -u $PEYK_USER1: --oauth2-bearer $OVER`); err == nil {
+			t.Errorf("%s: a token that is over got in: %s", url, out)
+		}
+	}
+	if log := s.Log(); strings.Contains(log, s.Env["GOOD"][len(s.Env["GOOD"])-40:]) || !strings.Contains(log, "mechanism=OAUTHBEARER") || !strings.Contains(log, "mechanism=XOAUTH2") {
+		t.Error("the log shows a token, or lacks a mechanism")
+	}
 }
