@@ -68,11 +68,17 @@ func run(ctx context.Context, e *daemon.Env) error {
 	}
 	s := New(e.Config(), Options{Log: e.Log, Disk: e.Disk, Now: e.Now})
 	defer s.Close()
-	e.OnReload(s.Reload)
 	if err := s.watch(ctx, e.Config().Dir()); err != nil {
 		e.Log.Event(eventlog.Trouble, "reason", "cannot watch the tables: sessions end only after SIGHUP", "error", err)
 	}
 	wire := &dovecotauth.Server{Auth: s, Directory: s, Allow: uids, Log: e.Log, Now: e.Now, Rand: e.Rand}
+	e.OnReload(func(c *control.Config) {
+		before := s.offered()
+		s.Reload(c)
+		if !slices.Equal(before, s.offered()) {
+			wire.Renew()
+		}
+	})
 	if err := e.Ready(); err != nil {
 		return err
 	}

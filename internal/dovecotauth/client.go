@@ -69,6 +69,7 @@ type client struct {
 	mu      sync.Mutex
 	pending map[uint32]*pending
 	logins  map[uint32]finished // that wait for their master
+	old     bool                // its handshake is not true any more
 }
 
 type pending struct {
@@ -209,6 +210,7 @@ func (c *client) auth(ctx context.Context, wg *sync.WaitGroup, id uint32, m mess
 	wg.Go(func() {
 		defer cancel()
 		c.decide(ctx, r)
+		c.leave()
 	})
 	return nil
 }
