@@ -192,7 +192,14 @@ func TestAuthdServesPostfix(t *testing.T) {
 			t.Errorf("a wrong password by %s: %v\n%s", mechanism, err, out)
 		}
 	}
-	delivered(t, s, s.Env["PEYK_MAILDIR2"], 2)
+	need(t, "msmtp")
+	for _, mech := range []string{"scram-sha-1", "scram-sha-256"} {
+		run(t, s, `printf 'Subject: x\n\nhi\n' | msmtp --host=127.0.0.1 --port=`+port(addr)+` --auth=`+mech+` --user=$PEYK_USER1 --passwordeval="echo $PEYK_PASS1" --from=$PEYK_USER1 $PEYK_USER2`)
+	}
+	if out := run(t, s, `swaks --server `+addr+` --quit-after EHLO`); strings.Contains(out, "-PLUS") || !strings.Contains(out, "SCRAM-SHA-256") {
+		t.Errorf("Postfix offers what it cannot bind, or lacks what it can: %s", out)
+	}
+	delivered(t, s, s.Env["PEYK_MAILDIR2"], 4)
 }
 
 // opened lets the users of foreign daemons reach a socket of the sandbox.
@@ -228,6 +235,10 @@ func TestAuthdServesDovecot(t *testing.T) {
 	out := run(t, s, `curl -sS imap://127.0.0.1:`+itoa(imap)+`/INBOX -u $PEYK_USER2:$PEYK_PASS2 -X 'SEARCH ALL'`)
 	if !strings.Contains(out, "* SEARCH 1") {
 		t.Errorf("Dovecot's IMAP says %q", out)
+	}
+	offer := run(t, s, `curl -sS imap://127.0.0.1:`+itoa(imap)+`/ -v -u $PEYK_USER2:$PEYK_PASS2 2>&1`)
+	if strings.Contains(offer, "-PLUS") || !strings.Contains(offer, "AUTH=SCRAM-SHA-256") {
+		t.Errorf("Dovecot offers what it cannot bind, or lacks what it can: %s", offer)
 	}
 	if out, err := try(s, `curl -sS imap://127.0.0.1:`+itoa(imap)+`/INBOX -u $PEYK_USER2:wrong -X 'SEARCH ALL'`); err == nil {
 		t.Errorf("a wrong password got in: %s", out)
