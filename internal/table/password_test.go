@@ -2,6 +2,8 @@ package table
 
 import (
 	"crypto/rand"
+	"fmt"
+	"strings"
 	"testing"
 
 	"peyk/internal/address"
@@ -44,5 +46,23 @@ func TestSetPassword(t *testing.T) {
 	}
 	if err := u.SetPassword(rand.Reader, "", true); err == nil {
 		t.Error("an empty password was set")
+	}
+}
+
+// mailctl config check tells of what nobody could log in with, without its
+// text, and mail goes on.
+func TestSecretsThatCannotBeUsed(t *testing.T) {
+	users := parseUsers("users", "example.org", []byte("alice:{ROT13}canary\nbob:{PLAIN}x::::::scram_sha256=1,canary\ncarol:{PLAIN}x::::::scram_sha1=canary\ndave:\n"))
+	errs := users.all()
+	if len(users.list) != 4 || len(errs) != 3 {
+		t.Fatalf("%d users, problems %v", len(users.list), errs)
+	}
+	for i, err := range errs {
+		if strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), fmt.Sprint("users:", i+1, ":")) {
+			t.Errorf("problem %d: %v", i, err)
+		}
+	}
+	if err := users.doubt("alice"); err != nil {
+		t.Errorf("mail for alice: %v", err)
 	}
 }

@@ -112,8 +112,30 @@ func parseUsers(path, domain string, text []byte) *users {
 		}
 		t.byKey[key] = len(t.list)
 		t.list = append(t.list, u)
+		if err := u.checkSecrets(); err != nil {
+			t.warn(n, err)
+		}
 	}
 	return t
+}
+
+// checkSecrets returns an error when nobody could log in with what stands in
+// the line. Mail does not depend on it. A hash without a scheme is left alone:
+// * and ! stand there where nobody shall.
+func (u User) checkSecrets() error {
+	if strings.HasPrefix(u.Password, "{") {
+		if err := passhash.Check(u.Password); err != nil {
+			return fmt.Errorf("user %s: %w", u.Addr.Local, err)
+		}
+	}
+	for _, s := range []passhash.SCRAM{passhash.SHA256(), passhash.SHA1()} {
+		if keys := u.Fields[SCRAMField(s)]; keys != "" {
+			if _, err := s.Parse(keys); err != nil {
+				return fmt.Errorf("user %s: the field %s: %w", u.Addr.Local, SCRAMField(s), err)
+			}
+		}
+	}
+	return nil
 }
 
 // isComment reports whether a line says nothing.
