@@ -45,7 +45,7 @@ func openLDAP(o options) (source, error) {
 	}
 	u, err := url.Parse(o["url"])
 	if err != nil || !slices.Contains([]string{"ldap", "ldaps", "ldapi"}, u.Scheme) {
-		return nil, errors.New("the url must begin with ldap:, ldaps: or ldapi:")
+		return nil, errors.New("the url is none of an LDAP server: expected one such as ldaps://ldap.example.org")
 	}
 	d := &directory{url: o["url"], base: o["base"], filter: o["filter"], bindDN: o["bind-dn"], password: o["bind-password"],
 		address: o["list-attribute"], fields: make(map[string]string), tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}

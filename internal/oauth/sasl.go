@@ -48,7 +48,7 @@ func ParseXOAUTH2(text string) (m Message, ok bool) {
 	if len(text) > maxMessage {
 		return m, false
 	}
-	first, pairs, ok := strings.Cut(text, "\x01")
+	first, pairs, _ := strings.Cut(text, "\x01")
 	if m.User, ok = strings.CutPrefix(first, "user="); !ok || m.User == "" {
 		return Message{}, false
 	}
