@@ -17,8 +17,8 @@ import (
 // the access tables, whose protocols do not limit it.
 const passwdService = "passwd"
 
-// errElsewhere is an account whose password is kept by another backend, or was
-// changed by somebody else in this moment.
+// errElsewhere is an account whose password was changed by somebody else in
+// this moment.
 var errElsewhere = errors.New("the users file does not hold this password any more")
 
 // passwd changes the password of whoever knows the old one, and has the second
@@ -41,6 +41,9 @@ func (a *attempt) passwd(ctx context.Context, r *dovecotauth.Request) error {
 	if err := a.password(ctx, credentials{f[0], f[1], f[2]}); err != nil {
 		return err
 	}
+	if a.stored == "" { // another backend keeps it
+		return passwordsFixed
+	}
 	if a.app != nil { // who found a telephone must not get the account
 		return badPassword
 	}
@@ -52,7 +55,10 @@ func (a *attempt) passwd(ctx context.Context, r *dovecotauth.Request) error {
 
 // setPassword writes the new hash in the place of the one that was proved.
 func (a *attempt) setPassword(ctx context.Context, password string) error {
-	err := a.write(ctx, password)
+	err := a.write(ctx, password, func(string) {})
+	if errors.Is(err, fs.ErrNotExist) { // of another backend, which shows its hashes
+		return passwordsFixed
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		a.log.Event(eventlog.Trouble, "reason", "cannot write the users file; see mailctl domain self-service", "user", a.user.String(), "error", err)
 		return passwordsFixed
@@ -64,8 +70,9 @@ func (a *attempt) setPassword(ctx context.Context, password string) error {
 }
 
 // write puts the hash of a password, and its keys for SCRAM, in the place of
-// those that were proved.
-func (a *attempt) write(ctx context.Context, password string) error {
+// those that were proved. It hands the new hash to note just before anybody
+// can see it in the file.
+func (a *attempt) write(ctx context.Context, password string, note func(hash string)) error {
 	s := a.server
 	if err := s.turnstile.enter(ctx, a.net.String()); err != nil {
 		return err
@@ -78,6 +85,7 @@ func (a *attempt) write(ctx context.Context, password string) error {
 		}
 		err := u.SetPassword(rand.Reader, password, a.set.scramKeys)
 		a.stored = u.Password
+		note(u.Password)
 		return err
 	})
 }

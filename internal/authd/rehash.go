@@ -17,10 +17,9 @@ func (a *attempt) renew(ctx context.Context, account table.User, password string
 		return
 	}
 	before := a.stored
-	err := a.write(ctx, password)
+	err := a.write(ctx, password, func(hash string) { a.server.renewed.note(before, hash) })
 	switch {
 	case err == nil:
-		a.server.renewed.note(before, a.stored)
 		a.log.Event(eventlog.PasswordRehashed, "user", a.user.String())
 	case !errors.Is(err, errElsewhere):
 		a.log.Event(eventlog.Trouble, "reason", "cannot write the users file; see mailctl domain self-service", "user", a.user.String(), "error", err)
