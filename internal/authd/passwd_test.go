@@ -115,3 +115,18 @@ func TestChangeOfAChangedPassword(t *testing.T) {
 	}
 	w.good(t, asking{service: "imap", password: canary})
 }
+
+// TestPasswordsElsewhereAreNotChanged holds that a password which another
+// backend keeps is not written into a users file.
+func TestPasswordsElsewhereAreNotChanged(t *testing.T) {
+	logins, lookups := startElsewhere(t, &elsewhere{})
+	w := start(t, map[string]string{"auth-failure-delay": "0s", "password-change": "yes", "auth-backends": "* dovecot " + logins + " " + lookups}, aliceOnly)
+	err := w.auth.ChangePassword(t.Context(), "zoe@example.org", canary, "new", "")
+	if code(err) != 535 || w.logged("reason=password-change") != 1 {
+		t.Errorf("%v\n%s", err, w.log)
+	}
+	text, err := os.ReadFile(filepath.Join(w.dir, "domains/example.org/users"))
+	if err != nil || string(text) != aliceOnly {
+		t.Errorf("the users file is now %q, %v", text, err)
+	}
+}
