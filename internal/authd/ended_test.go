@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"peyk/internal/authstate"
 	"peyk/internal/commit"
@@ -194,4 +195,33 @@ func TestTickets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestEditorsThatWriteInPlace holds that a users file which is empty for a
+// moment ends no session, and that one whose user is gone does.
+func TestEditorsThatWriteInPlace(t *testing.T) {
+	w := start(t, nil, aliceOnly)
+	path := filepath.Join(w.dir, "domains/example.org/users")
+	written := aliceOnly
+	waited := make(chan bool, 1)
+	w.s.options.Sleep = func(context.Context, time.Duration) error { // while we wait the editor goes on
+		select {
+		case waited <- true:
+		default:
+		}
+		return new(commit.Disk).ReplaceFile(path, []byte(written), 0o600)
+	}
+	f := w.follow(t)
+	f.login(t, "alice@example.org", canary)
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	<-waited
+	good, reason, err := w.auth.Check(t.Context(), "imap", "alice@example.org", byPasswordTicket+" "+mark("{PLAIN}"+canary), netip.Addr{})
+	if !good || err != nil {
+		t.Errorf("after the editor has finished: %v, %s, %v", good, reason, err)
+	}
+	written = "bob:{PLAIN}x\n"
+	w.write(t, written)
+	f.expect(t, "alice@example.org unknown-user")
 }
