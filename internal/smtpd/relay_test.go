@@ -147,7 +147,6 @@ func TestDeafClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.(*net.TCPConn).SetReadBuffer(4096)
 	help := []byte(strings.Repeat("NOOP\r\n", 1000))
 	conn.SetWriteDeadline(time.Now().Add(time.Minute))
 	for {

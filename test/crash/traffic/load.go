@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"peyk/test/imapwire"
 	"peyk/test/sandbox"
 )
@@ -168,6 +170,10 @@ func (l *Load) sender(n int, port, to string) {
 // DialIMAP logs in by IMAP as one of the two users.
 func (l *Load) DialIMAP(user int) (*imapwire.Client, error) {
 	c, err := imapwire.Dial(l.s.Env["PEYK_IMAPS"], l.tls, patience)
+	for again := time.Now().Add(10 * time.Second); errors.Is(err, unix.ECONNREFUSED) && time.Now().Before(again); {
+		time.Sleep(10 * time.Millisecond) // it was killed and is about to be started
+		c, err = imapwire.Dial(l.s.Env["PEYK_IMAPS"], l.tls, patience)
+	}
 	if err != nil {
 		return nil, err
 	}
