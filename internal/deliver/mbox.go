@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"peyk/internal/eventlog"
+	"peyk/internal/mailbox"
 	"peyk/internal/status"
 )
 
@@ -267,7 +268,7 @@ func abandoned(root *os.Root, name string, now time.Time) bool {
 	}
 	digits, _, _ := strings.Cut(string(text), ":")
 	pid, err := strconv.Atoi(digits)
-	return err == nil && pid > 0 && string(text) == lockOwner(pid) && unix.Kill(pid, 0) == unix.ESRCH
+	return err == nil && pid > 0 && string(text) == lockOwner(pid) && mailbox.ProcessEnded(pid)
 }
 
 // removeLock gives a lock back. If that fails it is tried again for a while:

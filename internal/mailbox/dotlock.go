@@ -150,13 +150,27 @@ func (l *locker) dead(path, protects string, info os.FileInfo) bool {
 		if pid == l.pid {
 			return info.ModTime().Before(l.started)
 		}
-		return unix.Kill(pid, 0) == unix.ESRCH
+		return ProcessEnded(pid)
 	}
 	if age < lockStale {
 		return false
 	}
 	guarded, err := os.Stat(protects)
 	return err != nil || l.now().Sub(guarded.ModTime()) >= lockStale
+}
+
+// ProcessEnded reports whether a process has ended, also when nobody has asked
+// for its exit status yet, as in a container whose first process never does:
+// such a one has a number still, and holds no lock any more.
+func ProcessEnded(pid int) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return err == unix.ESRCH || unix.Kill(pid, 0) == unix.ESRCH // Linux before 5.3
+	}
+	defer unix.Close(fd)
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n == 1
 }
 
 // owner returns the process that wrote the lock, 0 when it is of another host

@@ -2,9 +2,12 @@ package mailbox
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A lock says whose it is as long as it is there: nobody who looks meanwhile,
@@ -55,5 +58,29 @@ func TestLockIsExclusive(t *testing.T) {
 			t.Errorf("a second lock in place: %v", err)
 		}
 		os.Remove(path)
+	}
+}
+
+// A process that was killed and that nobody has waited for holds no lock.
+func TestProcessEnded(t *testing.T) {
+	if ProcessEnded(os.Getpid()) {
+		t.Error("we have ended")
+	}
+	cmd := exec.Command("sleep", "1000")
+	must(t, cmd.Start())
+	pid := cmd.Process.Pid
+	if ProcessEnded(pid) {
+		t.Error("a process that runs has ended")
+	}
+	must(t, cmd.Process.Kill())
+	for deadline := time.Now().Add(time.Minute); !ProcessEnded(pid) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if !ProcessEnded(pid) || unix.Kill(pid, 0) != nil { // it can still be signalled
+		t.Error("a process that was killed has not ended")
+	}
+	cmd.Wait()
+	if !ProcessEnded(pid) {
+		t.Error("a process that is gone has not ended")
 	}
 }
