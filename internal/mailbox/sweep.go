@@ -74,7 +74,7 @@ func (h *Host) sweep(dir string) {
 // ours are the names, besides those of internal/commit, under which files are
 // written before they replace another: caches, the uidlist, a lock that is
 // being taken over.
-var ours = regexp.MustCompile(`^peyk-(cache|changes|facts|sort-[a-z]+)\.[0-9]+\.M[0-9]+P[0-9]+Q|^dovecot-uidlist\.tmp$|\.lock\.[0-9]+\.[0-9]+$`)
+var ours = regexp.MustCompile(`^peyk-(cache|changes|facts|sort-[a-z]+)\.[0-9]+\.M[0-9]+P[0-9]+Q|^dovecot-uidlist\.tmp$|^peyk-special-use\.lock$|\.lock\.[0-9]+\.[0-9]+$`)
 
 // sweepFolder is sweep for a folder that is opened, with the temporary names
 // beside its files.

@@ -330,7 +330,7 @@ func litter(maildir string) (all []string) {
 
 // sweepable is what the sweepers of internal/mailbox remove 36 hours after its
 // inode was changed, a time that nobody can set: its tests set their clock.
-var sweepable = regexp.MustCompile(`^(\.[^/]+/)?(tmp/.+|\.[^/]+\.[0-9]+\.[0-9]+\.tmp|peyk-(cache|changes|facts|sort-[a-z]+)\.[0-9]+\.M[0-9]+P[0-9]+Q[^/]*|dovecot-uidlist\.tmp|[^/]+\.lock\.[0-9]+\.[0-9]+)$`)
+var sweepable = regexp.MustCompile(`^(\.[^/]+/)?(tmp/.+|\.[^/]+\.[0-9]+\.[0-9]+\.tmp|peyk-(cache|changes|facts|sort-[a-z]+)\.[0-9]+\.M[0-9]+P[0-9]+Q[^/]*|dovecot-uidlist\.tmp|peyk-special-use\.lock|[^/]+\.lock\.[0-9]+\.[0-9]+)$`)
 
 // swept lets others work in a Maildir, as 40 hours later, and returns what
 // nobody will ever remove.
